@@ -1,0 +1,39 @@
+# make repro    the whole pipeline on the real data        make test    lint, types and tests
+# Both make what they need first, and only that: a virtual environment with the pinned packages.
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+repro: .venv/pipeline.done
+	dvc repro
+
+test: .venv/tests.done
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest -n auto
+
+.venv/pipeline.done: requirements.txt | .venv/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+.venv/tests.done: requirements-dev.txt requirements.txt | .venv/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
+	  || (echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …" >&2; exit 2)
+	@$(PYTHON) -m venv .venv \
+	  || (rm -rf .venv; echo "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2)
+
+# PyTorch, JAX and scikit-learn to compare with, away from what the pipeline runs on
+bench: .venv-bench/done
+	.venv-bench/bin/python -m benchmarks
+
+.venv-bench/done: requirements-bench.txt requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+.PHONY: repro test bench
