@@ -1,0 +1,37 @@
+"""A multi-layer perceptron in NumPy: layers, networks, optimizers, training and search.
+
+Names are imported when they are first used, so that a program loads only the modules it needs.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "Affine": "layers",
+    "ReLU": "layers",
+    "Sigmoid": "layers",
+    "Softmax": "layers",
+    "SoftmaxWithLoss": "layers",
+    "Module": "module",
+    "MLP": "module",
+    "SGD": "optimizer",
+    "Momentum": "optimizer",
+    "Adam": "optimizer",
+    "Trainer": "trainer",
+    "History": "trainer",
+    "DivergenceError": "trainer",
+    "Dataset": "data",
+    "Normalisation": "data",
+    "InputError": "files",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mlp' has no attribute {name!r}")
+    return getattr(import_module(f"mlp.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,80 @@
+"""Files are written whole or not at all, and bad input has one exception."""
+
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class InputError(ValueError):
+    """Input that cannot be used as it is; the message is one line that says what to do."""
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
+
+    A reader sees the old file or the new one, never a part; a block that raises leaves
+    the old file as it was and the temporary one removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8 with `\\n` line ends on every system."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON. Raises ValueError for NaN and infinities."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds. Raises InputError if it is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+
+
+def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
+    """Write arrays as `.npz`: the same arrays give the same bytes, and nothing is pickled."""
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
+
+
+def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an `.npz` file. Nothing is unpickled.
+
+    Raises InputError if it is no such file or damaged, FileNotFoundError if there is none.
+    """
+    try:
+        # opened here, because np.load leaves a file that is no zip open
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy have a dozen kinds
+        if zipfile.is_zipfile(path) and "allow_pickle" not in str(error):
+            reason = f"damaged ({type(error).__name__}: {error})"
+        elif zipfile.is_zipfile(path) or Path(path).read_bytes()[:1] == pickle.PROTO:
+            reason = "refused, because it holds pickled content"
+        else:
+            reason = "not an .npz file"
+        raise InputError(f"{path}: {reason}") from error

@@ -1,0 +1,56 @@
+"""The mathematics of the network as pure functions of arrays.
+
+Each keeps the dtype of a floating-point argument, holds for logits of any size, and writes
+into `out` (which may be the argument itself) where that is given.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+def relu(x: Array, out: Array | None = None) -> Array:
+    """max(x, 0), element by element.
+
+    Glorot, Bordes and Bengio (2011), "Deep sparse rectifier neural networks".
+    """
+    return np.maximum(x, 0, out=out)
+
+
+def sigmoid(x: Array, out: Array | None = None) -> Array:
+    """1 / (1 + e⁻ˣ), element by element.
+
+    Where e⁻ˣ would overflow (float32: x < -87), x is raised to where it just does not, and the
+    result is the smallest normal number rather than zero.
+    """
+    lowest = math.log(np.finfo(np.result_type(x, np.float16)).tiny)
+    out = np.maximum(x, lowest, out=out)
+    np.negative(out, out=out)
+    np.exp(out, out=out)
+    out += 1
+    return np.reciprocal(out, out=out)
+
+
+def softmax(x: Array, out: Array | None = None) -> Array:
+    """eˣ / Σ eˣ over the last axis: logits (..., K) to probabilities (..., K).
+
+    The row's maximum is subtracted first (Goodfellow, Bengio and Courville 2016, section 4.1),
+    which changes nothing but keeps e^x from overflowing.
+    """
+    out = np.subtract(x, x.max(axis=-1, keepdims=True), out=out)
+    np.exp(out, out=out)
+    return np.divide(out, out.sum(axis=-1, keepdims=True), out=out)
+
+
+def cross_entropy(x: Array, t: NDArray[np.integer]) -> float:
+    """Mean of -log softmax(x)[t]: logits (N, K) and labels (N,) to a number in nats.
+
+    Taken from the logits, as log Σ eˣ - x[t], because a probability that has underflowed to
+    zero has no logarithm.
+    """
+    shifted = x - x.max(axis=-1, keepdims=True)
+    log_sum = np.log(np.exp(shifted).sum(axis=-1))
+    return float(np.mean(log_sum - shifted[np.arange(len(t)), t]))

@@ -1,0 +1,178 @@
+"""The layers: each knows how to go forward and how to pass a gradient backward.
+
+`forward(x)` takes a batch (N, inputs) and returns (N, outputs); `backward(dout)` takes the loss's
+gradient with respect to that result and returns the one with respect to `x`, by the chain rule.
+Arguments are never changed. Results live in buffers that the layer's next call of the same
+method writes over, so that training allocates nothing: copy what is to be kept.
+"""
+
+import math
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from mlp.functions import Array, relu, sigmoid, softmax
+
+
+class Buffers:
+    """Arrays by name, made once and lent again to every batch that is not larger."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def get(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        array = self._arrays.get(name)
+        if (
+            array is None
+            or len(array) < shape[0]
+            or array.shape[1:] != shape[1:]
+            or array.dtype != dtype
+        ):
+            array = self._arrays[name] = np.empty(shape, dtype)
+        return array[: shape[0]]
+
+
+class Layer:
+    """What the layers of a `Module` have in common."""
+
+    weights: ClassVar[tuple[str, ...]] = ()  # learnt attributes that L2 shrinks …
+    biases: ClassVar[tuple[str, ...]] = ()  # … and those that it leaves alone
+    input_gradient = True  # False: nobody needs backward's result (the first layer of a network)
+
+    def __init__(self) -> None:
+        self._buffers = Buffers()
+
+    def forward(self, x: Array) -> Array:
+        raise NotImplementedError
+
+    def backward(self, dout: Array) -> Array | None:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class Affine(Layer):
+    """y = x W + b (PyTorch's Linear), with W (inputs, outputs) and b (outputs,).
+
+    b starts at zero and W uniformly distributed around it, with variance 2 / inputs
+    (`init="he"`, for a layer that ReLU follows; He et al. 2015) or 2 / (inputs + outputs)
+    (`init="glorot"`; Glorot and Bengio 2010). Uniform rather than normal, because uniform draws
+    need no logarithm, whose last bit depends on the C library.
+    """
+
+    weights = ("W",)
+    biases = ("b",)
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        rng: np.random.Generator,
+        init: Literal["he", "glorot"] = "he",
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__()
+        variance = 2 / inputs if init == "he" else 2 / (inputs + outputs)
+        limit = math.sqrt(3 * variance)
+        self.W: Array = rng.uniform(-limit, limit, (inputs, outputs)).astype(dtype)
+        self.b: Array = np.zeros(outputs, dtype)
+        self.dW: Array = np.zeros_like(self.W)
+        self.db: Array = np.zeros_like(self.b)
+
+    def forward(self, x: Array) -> Array:
+        self._x = x
+        y = self._buffers.get("y", (len(x), len(self.b)), self.W.dtype)
+        np.matmul(x, self.W, out=y)
+        y += self.b
+        return y
+
+    def backward(self, dout: Array) -> Array | None:
+        """dW = xᵀ dout, db = Σ dout over the batch, dx = dout Wᵀ."""
+        np.matmul(self._x.T, dout, out=self.dW)
+        np.sum(dout, axis=0, out=self.db)
+        if not self.input_gradient:
+            return None
+        dx = self._buffers.get("dx", self._x.shape, self.W.dtype)
+        return np.matmul(dout, self.W.T, out=dx)
+
+    def __repr__(self) -> str:
+        return f"Affine({self.W.shape[0]} → {self.W.shape[1]})"
+
+
+class ReLU(Layer):
+    """y = max(x, 0)."""
+
+    def forward(self, x: Array) -> Array:
+        self._positive = np.greater(x, 0, out=self._buffers.get("positive", x.shape, np.bool_))
+        return relu(x, out=self._buffers.get("y", x.shape, x.dtype))
+
+    def backward(self, dout: Array) -> Array:
+        """dx = dout where x > 0, else 0."""
+        return np.multiply(
+            dout, self._positive, out=self._buffers.get("dx", dout.shape, dout.dtype)
+        )
+
+
+class Sigmoid(Layer):
+    """y = 1 / (1 + e⁻ˣ)."""
+
+    def forward(self, x: Array) -> Array:
+        self._y = sigmoid(x, out=self._buffers.get("y", x.shape, x.dtype))
+        return self._y
+
+    def backward(self, dout: Array) -> Array:
+        """dx = dout y (1 - y), from the output, which is at hand."""
+        dx = np.subtract(1, self._y, out=self._buffers.get("dx", dout.shape, dout.dtype))
+        dx *= self._y
+        dx *= dout
+        return dx
+
+
+class Softmax(Layer):
+    """y = eˣ / Σ eˣ over each row."""
+
+    def forward(self, x: Array) -> Array:
+        self._y = softmax(x, out=self._buffers.get("y", x.shape, x.dtype))
+        return self._y
+
+    def backward(self, dout: Array) -> Array:
+        """dx = y (dout - Σ y dout): each row's Jacobian, diag(y) - y yᵀ, times dout."""
+        dx = np.multiply(self._y, dout, out=self._buffers.get("dx", dout.shape, dout.dtype))
+        total = dx.sum(axis=1, keepdims=True)
+        np.subtract(dout, total, out=dx)
+        dx *= self._y
+        return dx
+
+
+class SoftmaxWithLoss:
+    """The end of a classifier: softmax and mean cross-entropy in one, because together their
+    gradient is simply (y - t) / N, with t one-hot (Bishop 2006, section 4.3.4)."""
+
+    def __init__(self) -> None:
+        self._buffers = Buffers()
+        self.hits = 0  # how many of the last batch had their largest logit at the label
+
+    def forward(self, x: Array, t: NDArray[np.integer]) -> float:
+        """Logits (N, K) and labels (N,) to the mean cross-entropy in nats."""
+        self._t = t
+        self._rows = np.arange(len(t))
+        top = x.argmax(axis=1)
+        self.hits = int(np.count_nonzero(top == t))
+        self._y = y = self._buffers.get("y", x.shape, x.dtype)
+        np.subtract(x, x[self._rows, top][:, None], out=y)
+        shifted = y[self._rows, t]
+        np.exp(y, out=y)
+        total = y.sum(axis=1, keepdims=True)
+        y /= total
+        return float(np.mean(np.log(total[:, 0]) - shifted))
+
+    def backward(self) -> Array:
+        """The gradient with respect to the logits, (N, K)."""
+        dx = self._buffers.get("dx", self._y.shape, self._y.dtype)
+        np.copyto(dx, self._y)
+        dx[self._rows, self._t] -= 1
+        dx /= len(dx)
+        return dx

@@ -1,0 +1,246 @@
+"""Networks: a stack of layers over one flat vector of parameters."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from mlp.files import InputError, read_npz, write_npz
+from mlp.functions import Array, softmax
+from mlp.layers import Affine, Layer, ReLU, Sigmoid, SoftmaxWithLoss
+from mlp.metrics import MacroMicroAverage, confusion_matrix, macro_micro_average
+
+BLOCK = 500  # rows that inference takes at a time, so that a block's activations stay in cache
+
+
+class Module:
+    """The base of any classifier that is a stack of layers, ending in `SoftmaxWithLoss`.
+
+    All parameters stand in one contiguous vector, `params`, and their gradients in another,
+    `grads`: first the weights (`n_weights` of them), then the biases. The layers' W, b, dW and db
+    are views into the two, so an optimizer and L2 see two vectors and the layers see matrices.
+
+    `metadata` is any JSON-like dictionary that is to travel with the parameters in a model file.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = list(layers)
+        self.layers[0].input_gradient = False
+        self.last = SoftmaxWithLoss()
+        self.metadata: dict[str, Any] = {}
+        self._flatten()
+
+    def _flatten(self) -> None:
+        """Move what the layers learn into `params`, and their gradients into `grads`."""
+        weights = [(layer, name) for layer in self.layers for name in layer.weights]
+        biases = [(layer, name) for layer in self.layers for name in layer.biases]
+        sizes = [getattr(layer, name).size for layer, name in weights + biases]
+        self.n_weights = sum(sizes[: len(weights)])
+        dtype = getattr(*weights[0]).dtype
+        self.params: Array = np.empty(sum(sizes), dtype)
+        self.grads: Array = np.zeros(sum(sizes), dtype)
+        for (layer, name), size, end in zip(weights + biases, sizes, np.cumsum(sizes), strict=True):
+            start, value = int(end) - size, getattr(layer, name)
+            self.params[start:end] = value.reshape(-1)
+            setattr(layer, name, self.params[start:end].reshape(value.shape))
+            setattr(layer, "d" + name, self.grads[start:end].reshape(value.shape))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._flatten()  # in a copy, views have become arrays of their own
+
+    @property
+    def hits(self) -> int:
+        """How many of the batch that `loss` saw last were guessed right."""
+        return self.last.hits
+
+    def forward(self, x: Array) -> Array:
+        """A batch (N, inputs) to logits (N, K), in a buffer that the next call writes over."""
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def loss(self, x: Array, t: NDArray[np.integer]) -> float:
+        """Mean cross-entropy of a batch x (N, inputs) with labels t (N,), in nats."""
+        return self.last.forward(self.forward(x), t)
+
+    def backward(self) -> None:
+        """Fill `grads` with the gradient of what `loss` returned last."""
+        dout: Array | None = self.last.backward()
+        for layer in reversed(self.layers):
+            assert dout is not None
+            dout = layer.backward(dout)
+
+    def l2_norm(self) -> float:
+        """‖W‖₂ over the weights of all layers, without the biases."""
+        weights = self.params[: self.n_weights]
+        return math.sqrt(np.dot(weights, weights))
+
+    def predict_proba(self, x: Array) -> Array:
+        """The probability of each class: samples (N, inputs) to (N, K).
+
+        Raises InputError if the samples have another number of features than the network inputs.
+        """
+        logits = [self.forward(block).copy() for block in self._blocks(x)]
+        return softmax(np.concatenate(logits))
+
+    def predict(self, x: Array) -> NDArray[np.int64]:
+        """The most probable class of samples (N, inputs): (N,). Raises as `predict_proba`."""
+        return self.predict_proba(x).argmax(axis=1)
+
+    def evaluate(self, x: Array, t: NDArray[np.integer]) -> tuple[float, float]:
+        """Loss (mean cross-entropy, in nats) and accuracy on samples x (N, inputs), labels t (N,).
+
+        Raises as `predict_proba`, and InputError if there are not as many labels as samples.
+        """
+        if not len(x) == len(t) > 0:
+            raise InputError(f"{len(x):,} samples, but {len(t):,} labels")
+        loss, hits, start = 0.0, 0, 0
+        for block in self._blocks(x):
+            loss += len(block) * self.loss(block, t[start : start + len(block)])
+            hits += self.hits
+            start += len(block)
+        return loss / len(t), hits / len(t)
+
+    def compute_accuracy(self, x: Array, t: NDArray[np.integer]) -> float:
+        """Share of the samples x (N, inputs) that are guessed as t (N,) says."""
+        return self.evaluate(x, t)[1]
+
+    def compute_macro_micro_avg(self, x: Array, t: NDArray[np.integer]) -> MacroMicroAverage:
+        """Macro and micro precision, recall and F1 on samples x (N, inputs) with labels t (N,)."""
+        y = self.predict_proba(x)
+        return macro_micro_average(confusion_matrix(t, y.argmax(axis=1), y.shape[1]))
+
+    def architecture(self) -> dict[str, Any]:
+        """What `save_parameters` writes of the network's shape."""
+        return {"layers": [repr(layer) for layer in self.layers]}
+
+    def save_parameters(self, path: str | Path) -> None:
+        """Write a model file: `.npz` with one array per parameter (Affine1.W, Affine1.b, …) and
+        the entry `json`, which holds the architecture and `metadata`."""
+        header = {"architecture": self.architecture(), "metadata": self.metadata}
+        text = json.dumps(header, ensure_ascii=False, allow_nan=False)
+        write_npz(path, json=text, **dict(self._named_parameters()))
+
+    def load_parameters(self, path: str | Path) -> None:
+        """Fill `params` and `metadata` from a model file; the views of the layers stay as they are.
+
+        Raises InputError if the file is no model file or is of another architecture, and
+        changes nothing then.
+        """
+        header, arrays = read_model_file(path)
+        mine = dict(self._named_parameters())
+        found, expected = _shapes(arrays), _shapes(mine)
+        if found != expected:
+            raise InputError(f"{path}: a model of another shape: {found}; this network: {expected}")
+        if header["architecture"] != self.architecture():
+            raise InputError(f"{path}: a model of another architecture: {header['architecture']}")
+        for name, array in arrays.items():
+            mine[name][...] = array
+        self.metadata = header["metadata"]
+
+    def __repr__(self) -> str:
+        lines = []
+        for layer in self.layers:
+            size = sum(getattr(layer, name).size for name in layer.weights + layer.biases)
+            lines.append(f"  {layer!r:24}{f'{size:,}' if size else '':>10}".rstrip())
+        total = f"{self.params.size:,} parameters, {self.params.dtype}"
+        return "\n".join([f"{type(self).__name__}(", *lines, f")  {total}"])
+
+    def _named_parameters(self) -> Iterator[tuple[str, Array]]:
+        learnt = [layer for layer in self.layers if layer.weights]
+        for number, layer in enumerate(learnt, start=1):
+            for name in layer.weights + layer.biases:
+                yield f"{type(layer).__name__}{number}.{name}", getattr(layer, name)
+
+    def _blocks(self, x: Array) -> Iterator[Array]:
+        features = next(layer for layer in self.layers if isinstance(layer, Affine)).W.shape[0]
+        if x.ndim != 2 or x.shape[1] != features:
+            raise InputError(f"samples of shape {x.shape}: this network takes (N, {features})")
+        for start in range(0, max(len(x), 1), BLOCK):
+            yield x[start : start + BLOCK]
+
+
+class MLP(Module):
+    """A multi-layer perceptron: Affine and activation for each hidden size, then Affine to logits.
+
+    `MLP(784, [256, 64], 10, rng=rng)` is 784 → 256 → 64 → 10. Weights before a ReLU are
+    initialised after He et al. (2015), the others after Glorot and Bengio (2010).
+    Raises ValueError for an unknown activation.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_sizes: Sequence[int],
+        output_size: int,
+        *,
+        activation: Literal["relu", "sigmoid"] = "relu",
+        rng: np.random.Generator,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        if activation not in ("relu", "sigmoid"):
+            raise ValueError(f"activation {activation!r}: relu and sigmoid are known")
+        self.input_size = input_size
+        self.hidden_sizes = list(hidden_sizes)
+        self.output_size = output_size
+        self.activation = activation
+        layers: list[Layer] = []
+        inputs = input_size
+        for outputs in hidden_sizes:
+            init: Literal["he", "glorot"] = "he" if activation == "relu" else "glorot"
+            layers.append(Affine(inputs, outputs, rng=rng, init=init, dtype=dtype))
+            layers.append(ReLU() if activation == "relu" else Sigmoid())
+            inputs = outputs
+        layers.append(Affine(inputs, output_size, rng=rng, init="glorot", dtype=dtype))
+        super().__init__(layers)
+
+    def architecture(self) -> dict[str, Any]:
+        return {
+            "input_size": self.input_size,
+            "hidden_sizes": self.hidden_sizes,
+            "output_size": self.output_size,
+            "activation": self.activation,
+        }
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "MLP":
+        """The network that a model file describes, with its parameters and metadata.
+
+        Raises InputError if the file is no model file.
+        """
+        header, arrays = read_model_file(path)
+        architecture = header["architecture"]
+        try:
+            dtype = np.result_type(*arrays.values())
+            # the draws are written over at once
+            model = cls(**architecture, rng=np.random.default_rng(0), dtype=dtype)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise InputError(f"{path}: a model file, but not of an MLP: {architecture}") from error
+        model.load_parameters(path)
+        return model
+
+
+def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
+
+
+def read_model_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The header (architecture, metadata) and the arrays of a model file.
+
+    Raises InputError if it is not a model file, FileNotFoundError if there is none.
+    """
+    arrays = read_npz(path)
+    try:
+        header = json.loads(str(arrays.pop("json")[()]))
+        if not header.keys() >= {"architecture", "metadata"}:
+            raise KeyError("architecture and metadata")
+        if not all(np.issubdtype(array.dtype, np.floating) for array in arrays.values()):
+            raise TypeError("numbers")
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a model file ({type(error).__name__}: {error})") from error
+    return header, arrays

@@ -1,0 +1,335 @@
+"""Training: epochs of batches, the best weights kept, curves recorded, and resumption."""
+
+import csv
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from mlp.data import Batches, Dataset
+from mlp.files import InputError, read_json, read_npz, write_json, write_npz, write_text
+from mlp.module import MLP, Module
+from mlp.optimizer import OPTIMIZERS, Optimizer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class DivergenceError(ArithmeticError):
+    """A training whose loss is no longer finite; the message says where it happened."""
+
+
+class History:
+    """What was measured after each epoch: a list of rows, and `history["val_loss"]` a column.
+
+    Losses are mean cross-entropies in nats, without the L2 penalty, so that training and
+    validation compare; the objective that is minimised is train_loss + l2_penalty.
+    gradient_norm is the mean of ‖∇‖₂ over the epoch's batches, penalty included.
+    """
+
+    COLUMNS = (
+        "epoch",
+        "train_loss",
+        "val_loss",
+        "train_accuracy",
+        "val_accuracy",
+        "lr",
+        "l2_penalty",
+        "gradient_norm",
+    )
+
+    def __init__(self, rows: list[dict[str, float]] | None = None) -> None:
+        self.rows = rows if rows is not None else []
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, column: str) -> list[float]:
+        return [row[column] for row in self.rows]
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a line per epoch, numbers to six digits, atomically."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow({k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()})
+        write_text(path, text.getvalue())
+
+    @classmethod
+    def from_csv(cls, path: str | Path) -> "History":
+        """Read what `to_csv` wrote. Raises InputError if it is something else."""
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != cls.COLUMNS:
+                raise InputError(f"{path}: not a history: its columns are {reader.fieldnames}")
+            try:
+                rows = [
+                    {
+                        name: int(value) if name == "epoch" else float(value)
+                        for name, value in row.items()
+                    }
+                    for row in reader
+                ]
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"{path}: not a history: line {reader.line_num}: {error}"
+                ) from error
+        return cls(rows)
+
+
+class Trainer:
+    """Trains a network on `train` and keeps the weights that are best on `val`.
+
+    rng: shuffles the training set; nothing else here is random.
+    train_metrics: "full" measures training loss and accuracy with the weights at each epoch's
+        end, in a pass of its own over the training set; "running" (about a quarter faster)
+        averages what the batches gave while the weights were changing.
+
+    Best means highest validation accuracy, ties by lower validation loss. One BLAS thread is
+    used, whatever the machine has: at these sizes more gain little, and a product that is split
+    over threads may round differently.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        train: Dataset,
+        val: Dataset,
+        *,
+        batch_size: int = 100,
+        rng: np.random.Generator,
+        train_metrics: Literal["full", "running"] = "full",
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.train = train
+        self.val = val
+        self.rng = rng
+        self.train_metrics = train_metrics
+        self.history = History()
+        self.best_metrics: dict[str, float] = {}
+        self._batches = Batches(train, batch_size)
+        self._best_params = model.params.copy()
+        self._last_params = model.params.copy()
+
+    def fit(
+        self,
+        epochs: int,
+        *,
+        patience: int | None = None,
+        on_epoch: Callable[[History], None] | None = None,
+        checkpoint: str | Path | None = None,
+        progress: bool = False,
+    ) -> History:
+        """Train until `epochs` epochs are done in all, those of earlier calls and of a loaded
+        checkpoint included; then put the best weights into the model.
+
+        patience: stop early after so many epochs without a new best.
+        on_epoch: called with the history after each epoch.
+        checkpoint: a file that `save_checkpoint` writes after each epoch.
+        progress: show a bar on standard error, where that is a terminal.
+
+        Ctrl-C ends the training too, with the best weights put in, before it is raised again.
+        Raises DivergenceError when the loss is no longer finite, likewise.
+        """
+        if np.array_equal(self.model.params, self._best_params):  # as the last call left them
+            self.model.params[:] = self._last_params
+        else:  # loaded, or changed, since; they are the best only while there are no others
+            self._last_params[:] = self.model.params
+            if not self.history.rows:
+                self._best_params[:] = self.model.params
+        bar = tqdm(
+            total=epochs,
+            initial=len(self.history),
+            desc="training",
+            unit="epoch",
+            disable=None if progress else True,
+        )
+        try:
+            with bar, threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
+                while len(self.history) < epochs and not self._out_of_patience(patience):
+                    self._run_epoch()
+                    if checkpoint is not None:
+                        self.save_checkpoint(checkpoint)
+                    if on_epoch is not None:
+                        on_epoch(self.history)
+                    bar.set_postfix_str(
+                        f"best val_accuracy {self.best_metrics['val_accuracy']:.4f}"
+                    )
+                    bar.update()
+        finally:
+            self.model.params[:] = self._best_params
+        return self.history
+
+    def plot(self, path: str | Path | None = None) -> "Figure":
+        """Loss and accuracy on training and validation set over the epochs; a file if `path`."""
+        from mlp import plots
+
+        figure = plots.learning_curves(self.history)
+        if path is not None:
+            plots.save(figure, path)
+        return figure
+
+    def save_best_metrics(self, path: str | Path) -> None:
+        """Write the history's row of the best epoch as JSON."""
+        write_json(path, self.best_metrics)
+
+    def load_best_metrics(self, path: str | Path) -> dict[str, float]:
+        """Read what `save_best_metrics` wrote into `best_metrics`, which later epochs must beat."""
+        self.best_metrics = read_json(path)
+        return self.best_metrics
+
+    def save_checkpoint(self, path: str | Path) -> None:
+        """Write all that the rest of the training depends on, in one `.npz` file."""
+        state = self.optimizer.state_dict()
+        arrays = {k: v for k, v in state.items() if isinstance(v, np.ndarray)}
+        header = {
+            "of": self._identity(),
+            "optimizer": {k: v for k, v in state.items() if k not in arrays},
+            "rng": self.rng.bit_generator.state,
+            "history": self.history.rows,
+            "best_metrics": self.best_metrics,
+        }
+        write_npz(
+            path,
+            json=json.dumps(header),
+            params=self._last_params,
+            best_params=self._best_params,
+            **{f"optimizer.{name}": array for name, array in arrays.items()},
+        )
+
+    def load_checkpoint(self, path: str | Path) -> None:
+        """Go on from a checkpoint: `fit` then gives, to the bit, what it would have given without
+        the interruption, if model, optimizer and data are made as they were.
+
+        Raises InputError if the file is no checkpoint, or one of another network or optimizer,
+        and changes nothing then.
+        """
+        arrays = read_npz(path)
+        try:
+            header = json.loads(str(arrays["json"][()]))
+            if header["of"] != self._identity():
+                raise InputError(f"{path}: a checkpoint of {header['of']}, not {self._identity()}")
+            state = header["optimizer"]
+            if state["steps"]:
+                state |= {name: arrays[f"optimizer.{name}"] for name in self.optimizer.arrays}
+            params, best_params = arrays["params"], arrays["best_params"]
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InputError(
+                f"{path}: not a checkpoint ({type(error).__name__}: {error})"
+            ) from error
+        self._last_params[:] = params
+        self.model.params[:] = self._best_params[:] = best_params
+        self.optimizer.load_state_dict(state)
+        self.rng.bit_generator.state = header["rng"]
+        self.history.rows[:] = header["history"]
+        self.best_metrics = header["best_metrics"]
+
+    def _identity(self) -> str:
+        return f"{self.model.architecture()} with {type(self.optimizer).__name__}"
+
+    def _run_epoch(self) -> None:
+        model, optimizer = self.model, self.optimizer
+        epoch = len(self.history) + 1
+        optimizer.epoch = epoch - 1
+        loss = hits = norm = 0.0
+        steps = 0
+        for x, t in self._batches.shuffled(self.rng):
+            batch_loss = model.loss(x, t)
+            if not math.isfinite(batch_loss):
+                raise DivergenceError(
+                    f"the training loss is no longer finite in epoch {epoch}, step {steps + 1}: "
+                    f"lower the learning rate ({optimizer.lr:g})"
+                )
+            model.backward()
+            optimizer.update(model.params, model.grads, model.n_weights)
+            loss += batch_loss * len(t)
+            hits += model.hits
+            norm += math.sqrt(np.dot(model.grads, model.grads))
+            steps += 1
+        n = len(self.train.t)
+        train = (
+            model.evaluate(*self.train) if self.train_metrics == "full" else (loss / n, hits / n)
+        )
+        val = model.evaluate(*self.val)
+        row = {
+            "epoch": epoch,
+            "train_loss": train[0],
+            "val_loss": val[0],
+            "train_accuracy": train[1],
+            "val_accuracy": val[1],
+            "lr": optimizer.current_lr,
+            "l2_penalty": 0.5 * optimizer.l2_reg * model.l2_norm() ** 2,
+            "gradient_norm": norm / steps,
+        }
+        if not all(math.isfinite(value) for value in row.values()):
+            raise DivergenceError(f"the loss is no longer finite after epoch {epoch}")
+        self.history.rows.append(row)
+        self._last_params[:] = model.params
+        if not self.best_metrics or _rank(row) > _rank(self.best_metrics):
+            self.best_metrics = row
+            self._best_params[:] = model.params
+
+    def _out_of_patience(self, patience: int | None) -> bool:
+        if patience is None or not self.best_metrics:
+            return False
+        rows = self.history.rows
+        since_best = next(
+            (i for i, row in enumerate(reversed(rows)) if row == self.best_metrics), None
+        )
+        return (len(rows) if since_best is None else since_best) >= patience
+
+
+def _rank(row: Mapping[str, float]) -> tuple[float, float]:
+    return row["val_accuracy"], -row["val_loss"]
+
+
+def make_trainer(
+    config: Mapping[str, Any],
+    train: Dataset,
+    val: Dataset,
+    *,
+    classes: int,
+    batch_size: int,
+    lr_decay: float,
+    seed: int,
+    train_metrics: Literal["full", "running"] = "full",
+) -> Trainer:
+    """The trainer of the network that a configuration describes.
+
+    config: hidden_size1, hidden_size2, activation, optimizer ("sgd", "momentum", "adam"), lr,
+        l2_reg. Together with `seed` it decides every random draw, so that a configuration gives
+        the same network wherever and whenever it is trained.
+    """
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).digest()
+    entropy = [seed, *np.frombuffer(digest, "<u4").tolist()]
+    weights_rng, shuffle_rng = np.random.default_rng(np.random.SeedSequence(entropy)).spawn(2)
+    model = MLP(
+        train.x.shape[1],
+        [config["hidden_size1"], config["hidden_size2"]],
+        classes,
+        activation=config["activation"],
+        rng=weights_rng,
+        dtype=train.x.dtype,
+    )
+    optimizer = OPTIMIZERS[config["optimizer"]](
+        config["lr"], lr_decay=lr_decay, l2_reg=config["l2_reg"]
+    )
+    return Trainer(
+        model,
+        optimizer,
+        train,
+        val,
+        batch_size=batch_size,
+        rng=shuffle_rng,
+        train_metrics=train_metrics,
+    )
