@@ -1,0 +1,65 @@
+"""Measure the trained model on the test set, which no other stage looks at."""
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from mlp.data import Normalisation, load_dataset, read_pair
+from mlp.files import write_json, write_npz, write_text
+from mlp.metrics import confusion_matrix, macro_micro_average, per_class, wilson_interval
+from mlp.module import MLP
+from stages import run
+from stages.config import (
+    CONFUSION,
+    METRICS,
+    MISTAKES,
+    MODEL,
+    PER_CLASS,
+    PROCESSED,
+    TEST_IMAGES,
+    TEST_LABELS,
+)
+
+SHOWN_MISTAKES = 24
+
+
+def main() -> None:
+    model = MLP.from_file(MODEL)
+    classes = np.array(model.metadata["classes"])
+    images, t = read_pair(TEST_IMAGES, TEST_LABELS, len(classes))
+    x = Normalisation(**model.metadata["normalisation"]).apply(images)
+    with threadpool_limits(1, user_api="blas"):
+        loss, accuracy = model.evaluate(x, t)
+        probabilities = model.predict_proba(x)
+        val_accuracy = model.compute_accuracy(*load_dataset(PROCESSED, "val"))
+
+    y = probabilities.argmax(axis=1)
+    confusion = confusion_matrix(t, y, len(classes))
+    average = macro_micro_average(confusion)
+    low, high = wilson_interval(int(np.trace(confusion)), len(t))
+    metrics = {
+        "test_accuracy": accuracy,
+        "test_loss": loss,
+        "val_accuracy": val_accuracy,
+        "macro_f1": average.macro.f1,
+        # lists, because `dvc metrics show` leaves lists out of its table, which so fits a screen
+        "test_accuracy_95_percent_interval": [low, high],
+        "averages": [{"over": name, **row._asdict()} for name, row in average._asdict().items()],
+        "hyper_parameters": [model.metadata["hyper_parameters"]],
+    }
+    table = pd.DataFrame({"class": classes, **per_class(confusion)._asdict()})
+    samples = pd.DataFrame({"actual": classes[t], "predicted": classes[y]})
+
+    confidence = probabilities.max(axis=1)
+    wrong = np.flatnonzero(y != t)
+    shown = wrong[np.argsort(-confidence[wrong], kind="stable")[:SHOWN_MISTAKES]]
+
+    write_json(METRICS, metrics)
+    write_text(PER_CLASS, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
+    write_text(CONFUSION, samples.to_csv(index=False, lineterminator="\n"))
+    write_npz(MISTAKES, images=images[shown], t=t[shown], y=y[shown], confidence=confidence[shown])
+    print(f"test accuracy {accuracy:.4f} (95 % interval {low:.4f} to {high:.4f})")
+
+
+if __name__ == "__main__":
+    run(main)

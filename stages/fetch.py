@@ -1,0 +1,87 @@
+"""Get the four IDX files of the data set from the first source that has them.
+
+Whatever the source, a file is taken only if its decompressed content has the SHA-256 that
+params.yaml names, and data/raw is left as it was until all four files are there.
+"""
+
+import gzip
+import os
+import shutil
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+
+import pooch
+
+from mlp.files import InputError
+from stages import run
+from stages.config import (
+    RAW,
+    TEST_IMAGES,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    SourceFile,
+    load,
+)
+from stages.sources import VARIABLE, reason, sources
+
+
+def take(path: Path, wanted: SourceFile, target: Path) -> None:
+    """Decompress `path` to `target`. Raises WrongContentError if that is not what is wanted."""
+    with (
+        gzip.open(path) if path.suffix == ".gz" else path.open("rb") as source,
+        target.open("wb") as file,
+    ):
+        shutil.copyfileobj(source, file, 1 << 20)
+    found = pooch.file_hash(str(target), alg="sha256")
+    if found != wanted.sha256:
+        raise WrongContentError(
+            f"{path}: the SHA-256 of its decompressed content is {found}, "
+            f"but params.yaml (fetch.files) expects {wanted.sha256}"
+        )
+
+
+class WrongContentError(InputError):
+    """A file that is there, but is not the one that is wanted."""
+
+
+def main() -> None:
+    fetch = load().fetch
+    missing = {
+        TRAIN_IMAGES: fetch.files.train_images,
+        TRAIN_LABELS: fetch.files.train_labels,
+        TEST_IMAGES: fetch.files.test_images,
+        TEST_LABELS: fetch.files.test_labels,
+    }
+    targets, failures = list(missing), []
+    RAW.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=RAW.parent) as folder:
+        temporary = Path(folder).absolute()
+        for name, find in sources(fetch):
+            try:
+                for target, wanted in list(missing.items()):
+                    take(find(wanted.name, temporary), wanted, temporary / target.name)
+                    print(f"fetch: {wanted.name} from {name}", flush=True)
+                    del missing[target]
+                break
+            except (OSError, EOFError, zlib.error, WrongContentError) as error:
+                if isinstance(error, WrongContentError) and Path(name).is_dir():
+                    raise  # a folder of the user's, or a checksum, is wrong: say so, and no more
+                failures.append(f"{name}: {reason(error)}")
+                print(f"fetch: {failures[-1]}", file=sys.stderr, flush=True)
+        if missing:
+            raise InputError(
+                f"no source has {', '.join(file.name for file in missing.values())}; tried:\n"
+                + "".join(f"  {failure}\n" for failure in failures)
+                + f"Set {VARIABLE} to a folder that holds the files (NAME.gz or NAME), or on "
+                "Debian and Ubuntu:\n  apt-get update && apt-get install dataset-fashion-mnist"
+            )
+        RAW.mkdir(exist_ok=True)
+        for target in targets:
+            os.replace(temporary / target.name, target)
+
+
+if __name__ == "__main__":
+    run(main)

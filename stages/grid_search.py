@@ -1,0 +1,91 @@
+"""Train every configuration of the grid and elect the one that validates best.
+
+MLP_JOBS says how many are trained at a time; without it, one per core.
+"""
+
+import json
+import os
+
+import pandas as pd
+from tqdm import tqdm
+
+from mlp.data import load_dataset
+from mlp.files import InputError, read_json, write_json, write_text
+from mlp.search import Row, Rung, best_row, expand_grid, halving, run_search, summarise
+from stages import run
+from stages.config import (
+    BEST_PARAMS,
+    CONFIGURATION,
+    GRID_SEARCH,
+    PROCESSED,
+    PROCESSED_META,
+    SEARCHED,
+    TRIALS,
+    load,
+)
+
+# loky's helper process complains of what killed workers leave behind, and clears it up
+os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
+
+
+def jobs() -> int:
+    text = os.environ.get("MLP_JOBS", "-1")
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"MLP_JOBS={text}: allowed is a whole number, -1 for all cores") from None
+
+
+def main() -> None:
+    params = load()
+    search = params.search
+    fixed = {"activation": search.activation, "optimizer": search.optimizer}
+    configs = [
+        config | fixed for config in expand_grid({name: getattr(search, name) for name in SEARCHED})
+    ]
+    rungs = halving(
+        len(configs), search.epochs, rungs=search.halving.rungs, factor=search.halving.factor
+    )
+    if search.strategy == "grid":
+        rungs = [Rung(len(configs), search.epochs)]
+    seeds = range(params.base.seed, params.base.seed + search.seeds)
+    trials = run_search(
+        configs,
+        load_dataset(PROCESSED, "train"),
+        load_dataset(PROCESSED, "val"),
+        jobs=jobs(),
+        journal=TRIALS,
+        classes=len(read_json(PROCESSED_META)["classes"]),
+        rungs=rungs,
+        seeds=seeds,
+        batch_size=search.batch_size,
+        lr_decay=search.lr_decay,
+    )
+    rows: dict[int, list[Row]] = {number: [] for number in range(len(configs))}
+    best, remembered = 0.0, 0
+    total = len(seeds) * sum(rung.configurations for rung in rungs)
+    with tqdm(total=total, desc="grid search", unit="trial", disable=None) as bar:
+        for number, row, was_remembered in trials:
+            rows[number].append(row)
+            remembered += was_remembered
+            best = max(best, row["val_accuracy"])
+            bar.set_postfix(best_val_accuracy=f"{best:.4f}", remembered=remembered, refresh=False)
+            bar.update()
+
+    table = [summarise(trials_of_one) for trials_of_one in rows.values()]
+    winner = best_row(table)
+    if winner is None:
+        raise InputError(f"none of {len(table)} trials has a result: try lower values of search.lr")
+    frame = pd.DataFrame(table).drop(columns=list(fixed))
+    write_text(GRID_SEARCH, frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    # a list of one, because `dvc metrics show` leaves lists out of its table of scores
+    write_json(BEST_PARAMS, [{name: winner[name] for name in CONFIGURATION}])
+    print(f"{remembered} of {total} trials remembered, {total - remembered} trained")
+    print(
+        f"best of {len(table)}: {json.dumps({name: winner[name] for name in SEARCHED})}, ", end=""
+    )
+    print(f"validation accuracy {winner['val_accuracy']:.4f}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,58 @@
+"""Turn the IDX files into normalised float32 arrays, with validation images split off.
+
+Of the test files only the headers are read here, so that a mismatch is found before the search
+rather than after it; their content is left to the evaluate stage.
+"""
+
+import numpy as np
+
+from mlp.data import (
+    Dataset,
+    Normalisation,
+    check_pair,
+    read_pair,
+    save_dataset,
+    stratified_split,
+)
+from mlp.files import InputError, write_json
+from stages import run
+from stages.config import (
+    PROCESSED,
+    PROCESSED_META,
+    TEST_IMAGES,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    load,
+)
+
+
+def main() -> None:
+    params = load()
+    classes = params.preprocess.classes
+    images, t = read_pair(TRAIN_IMAGES, TRAIN_LABELS, len(classes))
+    test_shape = check_pair(TEST_IMAGES, TEST_LABELS)
+    if test_shape[1:] != images.shape[1:]:
+        raise InputError(
+            f"{TEST_IMAGES} holds images of {test_shape[1]}×{test_shape[2]} pixels, "
+            f"but {TRAIN_IMAGES} of {images.shape[1]}×{images.shape[2]}"
+        )
+
+    rng = np.random.default_rng(params.base.seed)
+    train, val = stratified_split(t, params.preprocess.val_size, rng)
+    normalisation = Normalisation.fit(images[train])
+    for name, part in {"train": train, "val": val}.items():
+        save_dataset(PROCESSED, name, Dataset(normalisation.apply(images[part]), t[part]))
+    write_json(
+        PROCESSED_META,
+        {
+            "classes": classes,
+            "image_shape": images.shape[1:],
+            "normalisation": normalisation._asdict(),
+        },
+    )
+    print(f"{len(train):,} training and {len(val):,} validation images")
+
+
+if __name__ == "__main__":
+    run(main)
