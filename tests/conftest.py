@@ -1,0 +1,103 @@
+"""What the tests share: small data sets, a small network, and the numerical gradient."""
+
+import numpy as np
+import pytest
+
+from mlp.data import Dataset
+from mlp.module import MLP
+from mlp.trainer import make_trainer
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def data():
+    """Training set and validation set: three well separated clouds in five dimensions."""
+    rng = np.random.default_rng(1)
+    centres = 2 * rng.standard_normal((3, 5))
+
+    def draw(n):
+        t = rng.integers(0, 3, n)
+        return Dataset(centres[t] + 0.5 * rng.standard_normal((n, 5)), t)
+
+    return draw(90), draw(30)
+
+
+@pytest.fixture
+def noise():
+    """Training set and validation set without anything to learn: the best epoch is an early one."""
+    rng = np.random.default_rng(2)
+    return tuple(Dataset(rng.standard_normal((n, 5)), rng.integers(0, 3, n)) for n in (90, 30))
+
+
+@pytest.fixture
+def network():
+    """5 → 6 → 4 → 3 in float64, with biases that are not zero."""
+    rng = np.random.default_rng(3)
+    model = MLP(5, [6, 4], 3, rng=rng, dtype=np.float64)
+    model.params += 0.1 * rng.standard_normal(model.params.size)
+    return model
+
+
+@pytest.fixture
+def config():
+    """One trial of a search."""
+    return {
+        "hidden_size1": 8,
+        "hidden_size2": 6,
+        "activation": "relu",
+        "optimizer": "momentum",
+        "lr": 0.02,
+        "l2_reg": 0.001,
+    }
+
+
+@pytest.fixture
+def settings():
+    """What all trials of a search have in common. 90 samples make four batches and a half."""
+    return {"classes": 3, "batch_size": 20, "lr_decay": 0.1, "seed": 0}
+
+
+@pytest.fixture
+def build(data, config, settings):
+    """A function that makes the same trainer anew at every call; its arguments change details."""
+
+    def make(**changes):
+        everything = {"train": data[0], "val": data[1]} | settings | config | changes
+        return make_trainer(
+            {name: everything.pop(name) for name in config if name != "seed"}, **everything
+        )
+
+    return make
+
+
+@pytest.fixture
+def numerical_gradient():
+    """A function: the gradient of f() with respect to the array x, by central differences."""
+
+    def gradient(f, x, step=1e-5):
+        result = np.empty_like(x)
+        for index in np.ndindex(x.shape):
+            value = x[index]
+            x[index] = value + step
+            above = f()
+            x[index] = value - step
+            below = f()
+            x[index] = value
+            result[index] = (above - below) / (2 * step)
+        return result
+
+    return gradient
+
+
+@pytest.fixture
+def relative_error():
+    """A function: ‖a - b‖ / (‖a‖ + ‖b‖)."""
+
+    def error(a, b):
+        return np.linalg.norm(a - b) / (np.linalg.norm(a) + np.linalg.norm(b))
+
+    return error

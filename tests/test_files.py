@@ -1,0 +1,166 @@
+"""Files appear whole or not at all; and the package's own files import one way."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mlp
+from mlp.files import InputError, atomic, read_json, write_json, write_npz, write_text
+
+PACKAGE = Path(mlp.__file__).parent
+# Each module imports only from those before it, and the leaves nothing but the first two
+ORDER = ("files", "functions", "metrics", "data", "journal", "layers", "module", "optimizer")
+ORDER += ("trainer", "search", "plots", "__main__")
+LEAVES = ("files", "functions", "metrics", "data", "journal")
+
+
+def test_atomic_replaces_a_file(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    for text in ("old", "new"):
+        with atomic(path) as temporary:
+            temporary.write_text(text)
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_atomic_keeps_the_old_file_if_the_block_raises(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def write_half():
+        with atomic(path) as temporary:
+            temporary.write_text("half of the n")
+            assert path.read_text() == "old"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_text_is_utf8_with_unix_line_ends(tmp_path):
+    write_text(tmp_path / "file.txt", "‖W‖\n2\n")
+    assert (tmp_path / "file.txt").read_bytes() == "‖W‖\n2\n".encode()
+
+
+def test_write_json(tmp_path):
+    path = tmp_path / "file.json"
+    value = {"class": "T‑shirt", "lr": 1e-05}
+    write_json(path, value)
+    assert read_json(path) == json.loads(path.read_text(encoding="utf-8")) == value
+    assert path.read_bytes().endswith(b"}\n")
+    assert "T‑shirt" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"lr": 0.1', b"\xff\xfe"])
+def test_read_json_of_something_else(content, tmp_path):
+    path = tmp_path / "file.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"file\.json") as error:
+        read_json(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_write_json_refuses_what_json_has_no_name_for(number, tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "file.json", {"loss": number})
+    assert not list(tmp_path.iterdir())
+
+
+def test_write_npz(tmp_path):
+    path = tmp_path / "file.npz"
+    contents = []
+    for _ in range(2):
+        write_npz(path, text="‖W‖", numbers=np.arange(3.0))
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1]
+    assert list(tmp_path.iterdir()) == [path]
+    with np.load(path, allow_pickle=False) as file:
+        assert str(file["text"]) == "‖W‖"
+        np.testing.assert_array_equal(file["numbers"], [0, 1, 2])
+
+
+def test_write_npz_pickles_nothing(tmp_path):
+    with pytest.raises(ValueError, match="allow_pickle"):
+        write_npz(tmp_path / "file.npz", what={"a": 1})
+    assert not list(tmp_path.iterdir())
+
+
+def test_input_error_is_a_value_error():
+    assert issubclass(InputError, ValueError)
+
+
+def run(code):
+    """The last line that a fresh interpreter prints."""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout.splitlines()[-1]
+
+
+def test_importing_the_package_loads_no_module():
+    code = "import mlp, sys; print([m for m in sys.modules if m.startswith(('mlp.', 'numpy'))])"
+    assert run(code) == "[]"
+
+
+def test_importing_the_search_loads_no_library_that_it_does_without():
+    others = {"matplotlib", "pandas", "dvc", "yaml"}
+    assert run(f"import mlp.search, sys; print({others} & set(sys.modules))") == "set()"
+
+
+@pytest.mark.parametrize("name", mlp.__all__)
+def test_public_names(name):
+    assert getattr(mlp, name).__name__ == name
+    assert name in dir(mlp)
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="Perceptron"):
+        mlp.Perceptron  # noqa: B018
+
+
+def imports(path, nodes):
+    """The modules that import statements among `nodes` name."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "mlp":
+                yield from (f"mlp.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_imports_point_one_way(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    mine = {m.split(".")[1] for m in imports(path, tree.body) if m.startswith("mlp.")}
+    if path.stem == "__init__":
+        assert not mine
+        return
+    assert mine <= set(ORDER[: ORDER.index(path.stem)])
+    if path.stem in LEAVES:
+        assert mine <= {"files", "functions"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_only_plots_imports_matplotlib(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = [node for node in tree.body if isinstance(node, ast.If)]  # if TYPE_CHECKING:
+    ignored = {id(child) for block in typing for child in ast.walk(block)}
+    nodes = [node for node in ast.walk(tree) if id(node) not in ignored]
+    libraries = {module.split(".")[0] for module in imports(path, nodes)}
+    assert "matplotlib" not in libraries or path.stem == "plots"
+    assert "dvc" not in libraries

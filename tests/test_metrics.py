@@ -1,0 +1,85 @@
+"""The metrics, by hand."""
+
+import numpy as np
+import pytest
+
+from mlp.metrics import confusion_matrix, macro_micro_average, per_class, wilson_interval
+
+# truth 0: two of three right, one taken for 1; truth 1: right; truth 2: one right, one taken for 0
+T = np.array([0, 0, 0, 1, 2, 2])
+Y = np.array([0, 1, 0, 1, 0, 2])
+CONFUSION = np.array([[2, 1, 0], [0, 1, 0], [1, 0, 1]])
+
+
+def test_confusion_matrix_has_truth_in_rows():
+    np.testing.assert_array_equal(confusion_matrix(T, Y, 3), CONFUSION)
+
+
+def test_confusion_matrix_of_classes_that_do_not_occur():
+    np.testing.assert_array_equal(
+        confusion_matrix(np.array([0]), np.array([1]), 3), [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    )
+
+
+def test_confusion_matrix_of_narrow_labels():
+    t = np.full(3, 19, np.uint8)  # 19 · 20 + 19 is no uint8
+    assert confusion_matrix(t, t, 20)[19, 19] == 3
+
+
+def test_per_class_by_hand():
+    metrics = per_class(CONFUSION)
+    np.testing.assert_allclose(metrics.precision, [2 / 3, 1 / 2, 1])
+    np.testing.assert_allclose(metrics.recall, [2 / 3, 1, 1 / 2])
+    # 2 p r / (p + r)
+    np.testing.assert_allclose(metrics.f1, [2 / 3, 2 / 3, 2 / 3])
+    np.testing.assert_array_equal(metrics.support, [3, 1, 2])
+
+
+@pytest.mark.filterwarnings("error")
+def test_undefined_quotients_are_zero():
+    # nobody guessed 1, and no sample is a 2
+    metrics = per_class(np.array([[1, 0, 0], [1, 0, 1], [0, 0, 0]]))
+    np.testing.assert_allclose(metrics.precision, [1 / 2, 0, 0])
+    np.testing.assert_allclose(metrics.recall, [1, 0, 0])
+    np.testing.assert_allclose(metrics.f1, [2 / 3, 0, 0])
+
+
+def test_macro_average_by_hand():
+    macro, _ = macro_micro_average(CONFUSION)
+    assert macro.precision == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert macro.recall == pytest.approx((2 / 3 + 1 + 1 / 2) / 3)
+    assert macro.f1 == pytest.approx(2 / 3)
+
+
+def test_micro_average_is_the_accuracy():
+    _, micro = macro_micro_average(CONFUSION)
+    assert micro == pytest.approx((4 / 6, 4 / 6, 4 / 6))
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [
+        (8, 10, 0.4902, 0.9433),
+        (0, 10, 0.0, 0.2775),  # z² / (n + z²) = 3.8415 / 13.8415
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),  # from here on Newcombe (1998), table I, method 3
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_interval_against_published_values(hits, n, low, high):
+    assert wilson_interval(hits, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize("n", [1, 3, 10, 999, 10_000])
+def test_wilson_interval_stays_between_0_and_1(n):
+    for hits in (0, 1, n - 1, n):
+        low, high = wilson_interval(hits, n)
+        assert 0 <= low < high <= 1
+
+
+def test_wilson_interval_narrows_with_n_and_widens_with_z():
+    low, high = wilson_interval(9000, 10000)
+    assert 0.89 < low < 0.9 < high < 0.91
+    assert wilson_interval(9000, 10000, z=3)[0] < low

@@ -1,0 +1,552 @@
+"""Networks: gradients, one flat vector of parameters, inference, model files."""
+
+import copy
+import json
+import math
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+from mlp.files import InputError
+from mlp.functions import cross_entropy, softmax
+from mlp.layers import Affine, ReLU, Sigmoid
+from mlp.metrics import confusion_matrix, macro_micro_average
+from mlp.module import BLOCK, MLP, Module, read_model_file
+from mlp.optimizer import SGD
+
+
+def new(hidden_sizes=(6, 4), *, seed=0, **options):
+    """A network of the shape of the fixture `network`, with other parameters."""
+    options = {"dtype": np.float64} | options
+    return MLP(5, hidden_sizes, 3, rng=np.random.default_rng(seed), **options)
+
+
+def affines(network):
+    return [layer for layer in network.layers if isinstance(layer, Affine)]
+
+
+@pytest.fixture
+def many(rng):
+    """More samples than inference takes at a time, and not a multiple: (x, t)."""
+    n = 2 * BLOCK + 17
+    return rng.standard_normal((n, 5)), rng.integers(0, 3, n)
+
+
+@pytest.mark.parametrize("l2_reg", [0.0, 0.1])
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("hidden_sizes", [[6], [6, 4], [6, 5, 4]])
+def test_gradient_along_a_random_direction(hidden_sizes, activation, l2_reg, data, rng):
+    network = new(hidden_sizes, activation=activation)
+    network.params += 0.1 * rng.standard_normal(network.params.size)
+    direction = rng.standard_normal(network.params.size)
+    start, step = network.params.copy(), 1e-6 * direction
+
+    def objective(params):
+        network.params[:] = params
+        weights = params[: network.n_weights]
+        return network.loss(*data[0]) + 0.5 * l2_reg * np.sum(weights**2)
+
+    numerical = (objective(start + step) - objective(start - step)) / 2e-6
+    objective(start)
+    network.backward()
+    # a step of length zero adds the penalty's gradient and changes nothing
+    SGD(0.0, l2_reg=l2_reg).update(network.params, network.grads, network.n_weights)
+    np.testing.assert_array_equal(network.params, start)
+    assert network.grads @ direction == pytest.approx(numerical, rel=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_gradient_of_every_parameter(activation, data, numerical_gradient, relative_error, rng):
+    network = new(activation=activation)
+    network.params += 0.1 * rng.standard_normal(network.params.size)
+    numerical = numerical_gradient(lambda: network.loss(*data[0]), network.params, step=1e-6)
+    network.loss(*data[0])
+    network.backward()
+    assert relative_error(network.grads, numerical) < 1e-6
+
+
+def test_forward_is_the_layers_one_after_the_other(network, data):
+    x = data[0].x
+    first, second, third = affines(network)
+    hidden = np.maximum(x @ first.W + first.b, 0)
+    hidden = np.maximum(hidden @ second.W + second.b, 0)
+    expected = hidden @ third.W + third.b
+    np.testing.assert_allclose(network.forward(x), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_only_the_first_layer_skips_its_input_gradient(network):
+    assert [layer.input_gradient for layer in network.layers] == [False, True, True, True, True]
+
+
+def test_any_stack_of_layers_is_a_module(data, rng):
+    network = Module(
+        [Affine(5, 4, rng=rng), Sigmoid(), Affine(4, 4, rng=rng), ReLU(), Affine(4, 3, rng=rng)]
+    )
+    assert network.predict_proba(data[0].x).shape == (90, 3)
+    assert network.params.dtype == np.float32
+
+
+def test_parameters_stand_in_one_vector_weights_first(network):
+    layers = affines(network)
+    weights = [layer.W.ravel() for layer in layers]
+    biases = [layer.b for layer in layers]
+    np.testing.assert_array_equal(network.params, np.concatenate(weights + biases))
+    assert network.n_weights == 5 * 6 + 6 * 4 + 4 * 3
+    assert network.params.flags.c_contiguous
+    assert network.grads.flags.c_contiguous
+    assert network.params.shape == network.grads.shape == (5 * 6 + 6 * 4 + 4 * 3 + 6 + 4 + 3,)
+
+
+def test_layers_see_the_vectors(network):
+    for layer in affines(network):
+        assert np.shares_memory(layer.W, network.params)
+        assert np.shares_memory(layer.b, network.params)
+        assert np.shares_memory(layer.dW, network.grads)
+        assert np.shares_memory(layer.db, network.grads)
+    network.params[:] = 7
+    network.grads[:] = 8
+    for layer in affines(network):
+        assert np.all(layer.W == 7)
+        assert np.all(layer.b == 7)
+        assert np.all(layer.dW == 8)
+        assert np.all(layer.db == 8)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_a_copy_is_a_network_of_its_own(duplicate, network, data):
+    other = duplicate(network)
+    before = network.predict_proba(data[0].x)
+    np.testing.assert_array_equal(other.predict_proba(data[0].x), before)
+    other.params[:] = 0
+    assert np.all(other.predict_proba(data[0].x) == 1 / 3)
+    np.testing.assert_array_equal(network.predict_proba(data[0].x), before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtype_holds_throughout(dtype, data):
+    network, x = new(dtype=dtype), data[0].x.astype(dtype)
+    network.loss(x, data[0].t)
+    network.backward()
+    assert {network.params.dtype, network.grads.dtype} == {np.dtype(dtype)}
+    assert network.forward(x).dtype == network.predict_proba(x).dtype == dtype
+
+
+def test_float32_is_the_default(rng):
+    assert MLP(5, [4], 3, rng=rng).params.dtype == np.float32
+
+
+def test_same_seed_same_parameters():
+    np.testing.assert_array_equal(new(seed=1).params, new(seed=1).params)
+    assert not np.array_equal(new(seed=1).params, new(seed=2).params)
+
+
+@pytest.mark.parametrize(
+    ("activation", "variances"),
+    [
+        # He before a ReLU, Glorot elsewhere
+        ("relu", [2 / 300, 2 / 200, 2 / (250 + 150)]),
+        ("sigmoid", [2 / (300 + 200), 2 / (200 + 250), 2 / (250 + 150)]),
+    ],
+)
+def test_initial_variances(activation, variances, rng):
+    network = MLP(300, [200, 250], 150, activation=activation, rng=rng)
+    assert [layer.W.var() for layer in affines(network)] == pytest.approx(variances, rel=0.02)
+    assert not network.params[network.n_weights :].any()
+
+
+# He's weights double the variance of the logits, which puts the first loss some 0.8 above ln K
+@pytest.mark.parametrize(("activation", "above"), [("relu", 1.0), ("sigmoid", 0.4)])
+def test_initial_loss_is_close_to_that_of_guessing(activation, above, rng):
+    x = rng.standard_normal((1000, 784), dtype=np.float32)
+    t = rng.integers(0, 10, 1000)
+    losses = [
+        MLP(784, [128, 64], 10, activation=activation, rng=np.random.default_rng(seed)).loss(x, t)
+        for seed in range(5)
+    ]
+    assert math.log(10) - 0.05 < np.mean(losses) < math.log(10) + above
+
+
+def test_repr_reads_like_the_network(rng):
+    # 784·256 + 256, 256·64 + 64, 64·10 + 10
+    assert repr(MLP(784, [256, 64], 10, rng=rng)) == (
+        "MLP(\n"
+        "  Affine(784 → 256)          200,960\n"
+        "  ReLU()\n"
+        "  Affine(256 → 64)            16,448\n"
+        "  ReLU()\n"
+        "  Affine(64 → 10)                650\n"
+        ")  218,058 parameters, float32"
+    )
+
+
+def test_unknown_activation(rng):
+    with pytest.raises(ValueError, match="tanh"):
+        MLP(5, [4], 3, activation="tanh", rng=rng)
+
+
+def test_l2_norm_is_that_of_the_weights_alone(network):
+    expected = math.sqrt(sum(np.sum(layer.W**2) for layer in affines(network)))
+    assert network.l2_norm() == pytest.approx(expected, rel=1e-14)
+
+
+def test_evaluate_in_blocks_is_evaluate_at_once(network, many):
+    x, t = many
+    logits = network.forward(x)
+    expected = cross_entropy(logits, t), np.mean(logits.argmax(axis=1) == t)
+    assert network.evaluate(x, t) == pytest.approx(expected, rel=1e-12)
+
+
+def test_predict_proba_in_blocks_is_softmax_at_once(network, many):
+    expected = softmax(network.forward(many[0]))
+    np.testing.assert_allclose(network.predict_proba(many[0]), expected, rtol=1e-12)
+    np.testing.assert_array_equal(network.predict(many[0]), expected.argmax(axis=1))
+
+
+def test_predictions_are_not_written_over(network, data):
+    first = network.predict_proba(data[0].x), network.predict(data[0].x)
+    before = [array.copy() for array in first]
+    network.predict_proba(-data[0].x)
+    network.predict(-data[0].x)
+    network.evaluate(-data[0].x, data[0].t)
+    for array, expected in zip(first, before, strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_predictions_for_no_samples(network):
+    assert network.predict_proba(np.empty((0, 5))).shape == (0, 3)
+    assert network.predict(np.empty((0, 5))).shape == (0,)
+
+
+def test_hits_counts_what_loss_saw(network, data):
+    x, t = data[0]
+    network.loss(x, t)
+    assert network.hits == np.sum(network.predict(x) == t)
+
+
+def test_compute_accuracy(network, many):
+    x, t = many
+    assert network.compute_accuracy(x, t) == pytest.approx(np.mean(network.predict(x) == t))
+
+
+def test_compute_macro_micro_avg(network, many):
+    x, t = many
+    average = network.compute_macro_micro_avg(x, t)
+    assert average == macro_micro_average(confusion_matrix(t, network.predict(x), 3))
+    assert average.micro.f1 == pytest.approx(network.compute_accuracy(x, t), rel=1e-14)
+
+
+def test_samples_are_left_alone(network, data):
+    x, t = data[0].x.copy(), data[0].t.copy()
+    network.loss(x, t)
+    network.backward()
+    network.predict_proba(x)
+    np.testing.assert_array_equal(x, data[0].x)
+    np.testing.assert_array_equal(t, data[0].t)
+
+
+@pytest.mark.parametrize("n", [80, 100])
+def test_as_many_labels_as_samples(n, network, data):
+    with pytest.raises(InputError, match=f"90 samples.* {n} labels"):
+        network.evaluate(data[0].x, np.zeros(n, int))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (5,), (4, 5, 1)])
+def test_samples_of_another_shape(network, shape):
+    for method in (network.predict_proba, network.predict):
+        with pytest.raises(InputError, match=r"takes \(N, 5\)"):
+            method(np.zeros(shape))
+    for method in (network.evaluate, network.compute_accuracy, network.compute_macro_micro_avg):
+        with pytest.raises(InputError, match=r"takes \(N, 5\)"):
+            method(np.zeros(shape), np.zeros(shape[0], int))
+
+
+# --- model files ----------------------------------------------------------------------------------
+
+METADATA = {"classes": ["T‑shirt", "Trouser"], "mean": 0.1 + 0.2, "nested": {"n": [1, None]}}
+
+
+@pytest.fixture
+def path(network, tmp_path):
+    """A model file of the fixture `network`."""
+    network.metadata = METADATA
+    network.save_parameters(tmp_path / "model.npz")
+    return tmp_path / "model.npz"
+
+
+def test_round_trip_is_exact(network, path):
+    other = new()
+    assert not np.array_equal(other.params, network.params)
+    other.load_parameters(path)
+    assert other.params.tobytes() == network.params.tobytes()
+    assert other.metadata == METADATA
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_from_file(activation, dtype, data, tmp_path):
+    network = new([7, 2, 4], activation=activation, dtype=dtype)
+    network.metadata = METADATA
+    network.save_parameters(tmp_path / "model.npz")
+    other = MLP.from_file(tmp_path / "model.npz")
+    assert repr(other) == repr(network)
+    assert other.params.tobytes() == network.params.tobytes()
+    assert other.metadata == METADATA
+    np.testing.assert_array_equal(other.predict_proba(data[0].x), network.predict_proba(data[0].x))
+
+
+def test_loading_fills_the_vectors_and_rebinds_nothing(path):
+    network = new()
+    params, views = network.params, [layer.W for layer in affines(network)]
+    network.load_parameters(path)
+    assert network.params is params
+    for layer, view in zip(affines(network), views, strict=True):
+        assert layer.W is view
+        assert np.shares_memory(layer.W, network.params)
+
+
+def test_training_after_a_load_changes_what_forward_uses(path, data):
+    network = new()
+    network.load_parameters(path)
+    before = network.loss(*data[0])
+    network.backward()
+    SGD(0.01).update(network.params, network.grads, network.n_weights)
+    assert network.loss(*data[0]) < before
+
+
+def test_model_file_holds_plain_arrays_by_name(network, path):
+    header, arrays = read_model_file(path)
+    assert set(header) == {"architecture", "metadata"}
+    assert header["architecture"] == {
+        "input_size": 5,
+        "hidden_sizes": [6, 4],
+        "output_size": 3,
+        "activation": "relu",
+    }
+    for number, layer in enumerate(affines(network), start=1):
+        np.testing.assert_array_equal(arrays.pop(f"Affine{number}.W"), layer.W)
+        np.testing.assert_array_equal(arrays.pop(f"Affine{number}.b"), layer.b)
+    assert not arrays
+    with np.load(path, allow_pickle=False) as file:
+        assert all(file[name].dtype.kind in "fU" for name in file.files)
+
+
+def test_same_model_same_bytes(network, path):
+    first = path.read_bytes()
+    network.save_parameters(path)
+    assert path.read_bytes() == first
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_any_module_can_be_saved(data, tmp_path):
+    def make(seed):
+        rng = np.random.default_rng(seed)
+        return Module([Affine(5, 4, rng=rng), Sigmoid(), Affine(4, 3, rng=rng)])
+
+    first, second = make(1), make(2)
+    first.save_parameters(tmp_path / "model.npz")
+    second.load_parameters(tmp_path / "model.npz")
+    np.testing.assert_array_equal(first.predict_proba(data[0].x), second.predict_proba(data[0].x))
+    with pytest.raises(InputError, match="not of an MLP"):
+        MLP.from_file(tmp_path / "model.npz")
+
+
+def resave(path, **changes):
+    """Write the file again, with entries changed or, where None, left out."""
+    with np.load(path, allow_pickle=False) as file:
+        entries = dict(file) | changes
+    np.savez(path, **{name: array for name, array in entries.items() if array is not None})
+
+
+def is_empty(path):
+    path.write_bytes(b"")
+
+
+def is_truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def has_a_flipped_bit(path):
+    content = bytearray(path.read_bytes())
+    content[content.index(b"Affine1.W") + 200] ^= 1  # within the weights, behind NumPy's header
+    path.write_bytes(content)
+
+
+def is_text(path):
+    path.write_text("epoch,loss\n1,0.5\n")
+
+
+def is_a_pickle(path):
+    path.write_bytes(pickle.dumps({"W": [1.0]}))
+
+
+def is_one_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def holds_a_pickle(path):
+    resave(path, **{"Affine1.W": np.full((5, 6), None)})
+
+
+def has_no_json(path):
+    resave(path, json=None)
+
+
+def has_broken_json(path):
+    resave(path, json=np.array('{"architecture": '))
+
+
+def has_json_of_another_kind(path):
+    resave(path, json=np.array('["architecture", "metadata"]'))
+
+
+def has_no_architecture(path):
+    resave(path, json=np.array('{"metadata": {}}'))
+
+
+def lacks_a_bias(path):
+    resave(path, **{"Affine2.b": None})
+
+
+def holds_strings(path):
+    resave(path, **{"Affine3.W": np.full((4, 3), "one")})
+
+
+BROKEN = [
+    is_empty,
+    is_truncated,
+    has_a_flipped_bit,
+    is_text,
+    is_a_pickle,
+    is_one_array,
+    holds_a_pickle,
+    has_no_json,
+    has_broken_json,
+    has_json_of_another_kind,
+    has_no_architecture,
+    lacks_a_bias,
+    holds_strings,
+]
+
+
+def is_of_another_size(path):
+    new([6, 5]).save_parameters(path)
+
+
+def is_of_another_depth(path):
+    new([6]).save_parameters(path)
+
+
+def is_of_another_activation(path):
+    new(activation="sigmoid").save_parameters(path)
+
+
+def complaint(function, path):
+    """The message of the InputError, which has to be one line that starts with the path."""
+    with pytest.raises(InputError) as error:
+        function(path)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}: ")
+    return str(error.value).removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    "breaks", [*BROKEN, is_of_another_size, is_of_another_depth, is_of_another_activation]
+)
+def test_file_that_does_not_fit_changes_nothing(breaks, path):
+    network = new()
+    network.metadata = {"mine": True}
+    before = network.params.copy()
+    breaks(path)
+    complaint(network.load_parameters, path)
+    np.testing.assert_array_equal(network.params, before)
+    assert network.metadata == {"mine": True}
+
+
+@pytest.mark.parametrize("breaks", BROKEN)
+def test_from_file_of_a_broken_file(breaks, path):
+    breaks(path)
+    complaint(MLP.from_file, path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"input_size": 0},
+        {"input_size": -5},
+        {"hidden_sizes": 6},
+        {"hidden_sizes": [6, "4"]},
+        {"activation": "tanh"},
+        {"depth": 3},
+        {"output_size": None},
+    ],
+    ids=str,
+)
+def test_from_file_of_an_impossible_architecture(change, path):
+    header = read_model_file(path)[0]
+    header["architecture"] |= change
+    resave(path, json=np.array(json.dumps(header)))
+    complaint(MLP.from_file, path)
+
+
+def test_from_file_without_parameters(path):
+    json_alone = np.load(path)["json"]
+    np.savez(path, json=json_alone)
+    complaint(MLP.from_file, path)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "reason"),
+    [
+        (holds_a_pickle, "pickle"),
+        (is_text, "^not an?"),  # and nothing of pickles, for which NumPy takes any text
+        (is_truncated, "^not an?"),
+        (has_no_json, "not a model file"),
+        (is_of_another_size, "another shape"),
+        (is_of_another_activation, "another architecture"),
+    ],
+)
+def test_message_gives_the_reason(breaks, reason, path):
+    breaks(path)
+    assert re.search(reason, complaint(new().load_parameters, path))
+
+
+class Trap:
+    """Unpickling it leaves a trace."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return self.trace.touch, ()
+
+
+def test_nothing_is_unpickled(path, tmp_path):
+    trap = np.array([Trap(tmp_path / "trace")], dtype=object)
+    for name in ("Affine1.W", "json", "other"):
+        resave(path, **{name: trap})
+        complaint(new().load_parameters, path)
+        complaint(MLP.from_file, path)
+        new().save_parameters(path)
+    path.write_bytes(pickle.dumps(trap))
+    complaint(new().load_parameters, path)
+    assert not (tmp_path / "trace").exists()
+    pickle.loads(pickle.dumps(trap))
+    assert (tmp_path / "trace").exists()  # the trap works
+
+
+def test_missing_file(network, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        network.load_parameters(tmp_path / "none.npz")
+    with pytest.raises(FileNotFoundError):
+        MLP.from_file(tmp_path / "none.npz")
+
+
+def test_metadata_that_json_cannot_hold_leaves_the_old_file(network, path):
+    before = path.read_bytes()
+    network.metadata = {"mean": float("nan")}
+    with pytest.raises(ValueError, match="JSON"):
+        network.save_parameters(path)
+    assert path.read_bytes() == before

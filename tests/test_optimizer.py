@@ -1,0 +1,217 @@
+"""The optimizers, against steps worked out by hand and against the textbook."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mlp.optimizer import OPTIMIZERS, SGD, Adam, Momentum
+
+N_WEIGHTS = 4  # of 6 parameters; the other two are biases
+STEPS_PER_EPOCH = 3
+EVERY_OPTIMIZER = pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+STEPS = pytest.mark.parametrize("steps", [1, 10])
+LR = pytest.mark.parametrize("lr", [0.1, 0.001])
+LR_DECAY = pytest.mark.parametrize("lr_decay", [0.0, 0.5])
+L2 = pytest.mark.parametrize("l2_reg", [0.0, 0.1])
+
+
+@pytest.fixture
+def start(rng):
+    return rng.standard_normal(6)
+
+
+@pytest.fixture
+def gradients(rng):
+    return rng.standard_normal((10, 6))
+
+
+def run(optimizer, params, gradients, first=0):
+    """Parameters after one step per gradient, the optimizer's epochs counted as a trainer does."""
+    params = params.copy()
+    for step, gradient in enumerate(gradients, start=first):
+        optimizer.epoch = step // STEPS_PER_EPOCH
+        optimizer.update(params, gradient.copy(), N_WEIGHTS)
+    return params
+
+
+def steps_by_hand(optimizer, gradients, start=0.0):
+    """The path of a single parameter, a bias."""
+    params, path = np.array([start]), []
+    for gradient in gradients:
+        optimizer.update(params, np.array([gradient]), 0)
+        path.append(float(params[0]))
+    return path
+
+
+def test_sgd_by_hand():
+    # 1 - 0.1·0.5; 0.95 - 0.1·2
+    assert steps_by_hand(SGD(0.1), [0.5, 2.0], start=1.0) == pytest.approx([0.95, 0.75])
+
+
+def test_l2_by_hand_shrinks_weights_and_leaves_biases_alone():
+    params, grads = np.array([1.0, -2.0]), np.array([0.5, 0.25])
+    SGD(0.1, l2_reg=0.2).update(params, grads, 1)
+    # the weight's gradient is 0.5 + 0.2·1 = 0.7, the bias's stays 0.25
+    np.testing.assert_allclose(grads, [0.7, 0.25])
+    # 1 - 0.1·0.7, -2 - 0.1·0.25
+    np.testing.assert_allclose(params, [0.93, -2.025])
+
+
+def test_l2_shrinks_everything_if_nobody_says_what_the_weights_are():
+    params = np.array([1.0, -2.0])
+    SGD(0.1, l2_reg=0.2).update(params, np.zeros(2))
+    np.testing.assert_allclose(params, [0.98, -1.96])
+
+
+def test_momentum_by_hand():
+    # v = 1, 1.9, 2.71 - 3 = -0.29 (0.9·1.9 = 1.71, and 1.71 - 2 = -0.29); sums: 1, 2.9, 2.61
+    path = steps_by_hand(Momentum(0.1, momentum=0.9), [1.0, 1.0, -2.0])
+    assert path == pytest.approx([-0.1, -0.29, -0.261])
+
+
+def test_nesterov_by_hand():
+    # v = 1, 1.9; g + 0.9 v = 1.9, 2.71; sums: 1.9, 4.61
+    path = steps_by_hand(Momentum(0.1, momentum=0.9, nesterov=True), [1.0, 1.0])
+    assert path == pytest.approx([-0.19, -0.461])
+
+
+def test_adam_by_hand():
+    # step 1: m̂ = 0.1 / 0.1 = 1 and v̂ = 0.001 / 0.001 = 1, so a step of lr, whatever the gradient
+    # step 2: m = 0.9·0.1 - 0.1 = -0.01, m̂ = -0.01 / 0.19; v = 0.001999, v̂ = 0.001999 / 0.001999
+    path = steps_by_hand(Adam(0.1), [1.0, -1.0])
+    assert path == pytest.approx([-0.1, -0.1 + 0.1 * 0.01 / 0.19], rel=1e-7)
+    assert steps_by_hand(Adam(0.1), [-1000.0]) == pytest.approx([0.1])
+
+
+@EVERY_OPTIMIZER
+def test_lr_decays_per_epoch_and_not_per_step(name):
+    optimizer = OPTIMIZERS[name](0.6, lr_decay=0.5)
+    rates = []
+    for epoch in range(3):
+        optimizer.epoch = epoch
+        for _ in range(4):
+            optimizer.update(np.ones(2), np.ones(2), 1)
+        rates.append(optimizer.current_lr)
+    # 0.6 / 1, 0.6 / 1.5, 0.6 / 2
+    assert rates == pytest.approx([0.6, 0.4, 0.3])
+
+
+@STEPS
+@LR
+@LR_DECAY
+@L2
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_is_the_textbooks(
+    steps, lr, lr_decay, l2_reg, momentum, nesterov, start, gradients
+):
+    p, v = start.copy(), np.zeros(6)
+    for step, gradient in enumerate(gradients[:steps]):
+        g = gradient + l2_reg * p * (np.arange(6) < N_WEIGHTS)
+        v = momentum * v + g
+        rate = lr / (1 + lr_decay * (step // STEPS_PER_EPOCH))
+        p = p - rate * (g + momentum * v if nesterov else v)
+    optimizer = Momentum(lr, momentum=momentum, nesterov=nesterov, lr_decay=lr_decay, l2_reg=l2_reg)
+    result = run(optimizer, start, gradients[:steps])
+    np.testing.assert_allclose(result, p, rtol=1e-12, atol=1e-14)
+    if momentum == 0:
+        plain = run(SGD(lr, lr_decay=lr_decay, l2_reg=l2_reg), start, gradients[:steps])
+        np.testing.assert_allclose(plain, p, rtol=1e-12, atol=1e-14)
+
+
+@STEPS
+@LR
+@LR_DECAY
+@L2
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9), (0.0, 0.5)])
+@pytest.mark.parametrize("eps", [1e-8, 0.1])
+def test_adam_is_the_papers(steps, lr, lr_decay, l2_reg, betas, eps, start, gradients):
+    (beta1, beta2), p, m, v = betas, start.copy(), np.zeros(6), np.zeros(6)
+    for step, gradient in enumerate(gradients[:steps]):
+        g = gradient + l2_reg * p * (np.arange(6) < N_WEIGHTS)
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        m_hat, v_hat = m / (1 - beta1 ** (step + 1)), v / (1 - beta2 ** (step + 1))
+        rate = lr / (1 + lr_decay * (step // STEPS_PER_EPOCH))
+        p = p - rate * m_hat / (np.sqrt(v_hat) + eps)
+    optimizer = Adam(lr, beta1=beta1, beta2=beta2, eps=eps, lr_decay=lr_decay, l2_reg=l2_reg)
+    result = run(optimizer, start, gradients[:steps])
+    np.testing.assert_allclose(result, p, rtol=1e-12, atol=1e-14)
+
+
+@EVERY_OPTIMIZER
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_update_works_in_place_and_keeps_the_dtype(name, dtype):
+    params = np.ones(6, dtype)
+    view = params[2:4].reshape(2, 1)
+    optimizer = OPTIMIZERS[name](0.1, l2_reg=0.1)
+    optimizer.update(params, np.ones(6, dtype), N_WEIGHTS)
+    assert np.all(view < 1)
+    assert all(getattr(optimizer, array).dtype == dtype for array in optimizer.arrays)
+
+
+@EVERY_OPTIMIZER
+@pytest.mark.parametrize("before", [0, 4])
+def test_state_goes_on_bit_for_bit(name, before, start, gradients):
+    def new():
+        return OPTIMIZERS[name](0.1, lr_decay=0.5, l2_reg=0.1)
+
+    uninterrupted = run(new(), start, gradients)
+    first, second = new(), new()
+    half = run(first, start, gradients[:before])
+    second.load_state_dict(first.state_dict())
+    assert (second.epoch, second.steps) == (first.epoch, first.steps)
+    np.testing.assert_array_equal(run(second, half, gradients[before:], before), uninterrupted)
+
+
+@EVERY_OPTIMIZER
+def test_state_is_a_copy(name, start, gradients):
+    optimizer = OPTIMIZERS[name](0.1)
+    half = run(optimizer, start, gradients[:4])
+    state = optimizer.state_dict()
+    expected = run(optimizer, half, gradients[4:], 4)
+    for _ in range(2):  # neither the first run nor the first load may touch the state
+        again = OPTIMIZERS[name](0.1)
+        again.load_state_dict(state)
+        np.testing.assert_array_equal(run(again, half, gradients[4:], 4), expected)
+
+
+@EVERY_OPTIMIZER
+def test_first_state_makes_a_used_optimizer_a_new_one(name, start, gradients):
+    first, used = OPTIMIZERS[name](0.1), OPTIMIZERS[name](0.1)
+    state = first.state_dict()
+    run(used, start, gradients)
+    used.load_state_dict(state)
+    np.testing.assert_array_equal(run(used, start, gradients), run(first, start, gradients))
+
+
+@pytest.mark.parametrize(
+    "optimizer", [Momentum(0.01), Momentum(0.01, momentum=0.5), Adam(0.001), Adam(0.001, beta2=0.9)]
+)
+def test_no_denormals_after_the_gradient_has_become_zero(optimizer):
+    params = np.ones(30, np.float32)
+    grads = np.logspace(-15, 5, 30, dtype=np.float32)
+    optimizer.update(params, grads, 0)
+    grads[:] = 0
+    for _ in range(5000):
+        optimizer.update(params, grads, 0)
+    for name in optimizer.arrays:
+        array = np.abs(getattr(optimizer, name))
+        assert not np.any((array > 0) & (array < np.finfo(np.float32).tiny)), name
+    assert np.isfinite(params).all()
+
+
+def test_flushing_changes_no_step_that_matters(rng):
+    """300 steps, three flushes, with large and with small gradients: still the paper's Adam."""
+    gradients = rng.standard_normal((300, 12)) * np.logspace(-10, 1, 12)
+    p, m, v = np.ones(12), np.zeros(12), np.zeros(12)
+    for step, g in enumerate(gradients, start=1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        p -= 0.01 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-9)
+    params = np.ones(12)
+    adam = Adam(0.01, eps=1e-9)
+    for g in gradients:
+        adam.update(params, g.copy(), 0)
+    np.testing.assert_allclose(params, p, rtol=1e-11)
+    assert math.isclose(adam.power1, 0.9**300, rel_tol=1e-12)

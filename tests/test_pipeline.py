@@ -1,0 +1,236 @@
+"""The pipeline through the real `dvc`, on a small data set."""
+
+import csv
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from project import ROOT, STAGES, Project, changed
+
+ALL = list(STAGES)
+# A changed value for each parameter, and the stages that must run then. "*": the stages after
+# grid-search too if, and only if, another configuration wins.
+AFTER_FETCH = ALL[1:]
+TRAINED = ["train-best", "evaluate", "visualise"]
+CASES = {
+    "base.seed": (7, AFTER_FETCH),
+    "fetch.folders": ("twice", ["fetch"]),
+    "fetch.urls": (["http://localhost:9"], ["fetch"]),
+    "fetch.debian_package": ("no-such-package", ["fetch"]),
+    "fetch.files.train_images.name": ("renamed", ["fetch"]),
+    "fetch.files.train_labels.name": ("renamed", ["fetch"]),
+    "fetch.files.test_images.name": ("renamed", ["fetch"]),
+    "fetch.files.test_labels.name": ("renamed", ["fetch"]),
+    "preprocess.classes": (["square", "circle", "cross"], AFTER_FETCH),
+    "preprocess.val_size": (60, AFTER_FETCH),
+    "search.hidden_size1": ([4], "search"),
+    "search.hidden_size2": ([4, 5], "search"),
+    "search.lr": ([0.002], "search"),
+    "search.l2_reg": ([0.01], "search"),
+    "search.activation": ("sigmoid", "search"),
+    "search.optimizer": ("momentum", "search"),
+    "search.epochs": (1, "search"),
+    "search.batch_size": (50, "search"),
+    "search.lr_decay": (0.5, "search"),
+    "search.seeds": (2, "search"),
+    "search.strategy": ("halving", "search"),
+    "search.halving.rungs": (2, ["grid-search"]),
+    "search.halving.factor": (2, ["grid-search"]),
+    "train.hidden_size1": (7, TRAINED),
+    "train.hidden_size2": (7, TRAINED),
+    "train.lr": (0.00001, TRAINED),
+    "train.l2_reg": (0.5, TRAINED),
+    "train.activation": ("sigmoid", TRAINED),
+    "train.optimizer": ("sgd", TRAINED),
+    "train.epochs": (2, TRAINED),
+    "train.batch_size": (20, TRAINED),
+    "train.lr_decay": (0.1, TRAINED),
+    "train.patience": (1, ["train-best"]),  # every epoch here is a better one: the same model
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("pipeline"))
+    assert project.repro() == ALL
+    project.call("git", "add", "-A")
+    project.call("git", "commit", "-qm", "results")
+    return project
+
+
+@pytest.fixture(autouse=True)
+def _restored(project: Project):
+    """Each test starts from the committed state, to which the run cache has all outputs."""
+    yield
+    project.call("git", "reset", "-q", "--hard")
+    project.params = yaml.safe_load((project.folder / "params.yaml").read_text())
+    project.call("dvc", "checkout", "-q", "--force")
+
+
+def test_every_parameter_has_a_case(project: Project):
+    def leaves(values: dict, prefix: str = "") -> set[str]:
+        nested = {k: v for k, v in values.items() if isinstance(v, dict)}
+        here = {prefix + k for k in values.keys() - nested.keys()}
+        return here.union(*(leaves(v, f"{prefix}{k}.") for k, v in nested.items()))
+
+    checksums = {key for key in leaves(project.params) if key.endswith(".sha256")}
+    assert leaves(project.params) - checksums == CASES.keys()  # checksums: see test_fetch.py
+
+
+def test_the_page_shows_the_figures(project: Project):
+    page = (ROOT / "reports" / "index.html").read_text()
+    shown = set(re.findall(r'<img src="([^"]+)"', page))
+    drawn = (project.folder / "reports" / "figures").iterdir()
+    assert shown == {f"figures/{figure.name}" for figure in drawn}
+    assert "://" not in page  # it opens without a network
+
+
+def test_nothing_runs_twice(project: Project):
+    assert project.repro() == []
+    assert "up to date" in project.call("dvc", "status").stdout
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_a_parameter_reruns_what_depends_on_it(project: Project, key: str):
+    value, expected = CASES[key]
+    if value == "twice":
+        value = [str(project.source), str(project.source)]
+    if value == "renamed":
+        section, _, role, _ = key.split(".")
+        name = project.params[section]["files"][role]["name"]
+        value = f"renamed-{name}"
+        target = project.source / f"{value}.gz"
+        target.write_bytes((project.source / f"{name}.gz").read_bytes())
+    best = project.folder / "reports" / "best_params.json"
+    before = best.read_text()
+    project.set({key: value})
+
+    done = project.repro()
+
+    if expected == "search":
+        elected_anew = best.read_text() != before
+        expected = ["grid-search", *(TRAINED if elected_anew else ["visualise"])]
+    assert done == expected
+
+
+def test_a_change_back_is_answered_from_the_run_cache(project: Project):
+    lock = (project.folder / "dvc.lock").read_text()
+    project.set({"train.lr": 0.02, "search.epochs": 1})
+    assert "train-best" in project.repro()
+    assert (project.folder / "dvc.lock").read_text() != lock
+    project.call("git", "checkout", "-q", "HEAD", "params.yaml")
+    done = project.call("dvc", "repro").stdout
+    assert "Running stage" not in done
+    assert "Stage 'train-best' is cached - skipping run" in done
+    assert (project.folder / "dvc.lock").read_text() == lock
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_forced_runs_give_the_same_lock(project: Project, jobs: str):
+    lock = (project.folder / "dvc.lock").read_bytes()
+    assert project.repro("--force", MLP_JOBS=jobs) == ALL
+    assert (project.folder / "dvc.lock").read_bytes() == lock
+    assert project.call("git", "status", "--porcelain").stdout == ""
+
+
+def test_experiment(project: Project):
+    done = project.call("dvc", "exp", "run", "-n", "tiny", "-S", "train.lr=0.00001").stdout
+    assert changed(done) == TRAINED
+    metrics = json.loads((project.folder / "reports" / "metrics.json").read_text())
+    assert metrics["hyper_parameters"][0]["lr"] == 1e-05
+    assert "train.lr" in project.call("dvc", "params", "diff").stdout
+    shown = project.call("dvc", "exp", "show", "--csv").stdout
+    assert "tiny" in shown
+
+
+def test_a_queued_sweep(project: Project):
+    """Two at a time, in copies of the project; the workspace stays as it is."""
+    project.call("dvc", "exp", "run", "--queue", "-S", "train.lr=0.1,0.01,0.001")
+    project.call("dvc", "queue", "start", "-j", "2")
+    deadline = time.monotonic() + 240
+    while (status := project.call("dvc", "queue", "status").stdout).count("Success") < 3:
+        assert "Failed" not in status
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+    project.call("dvc", "queue", "stop", "--kill")
+    table = project.call("dvc", "exp", "show", "--csv").stdout
+    sweep = [row for row in csv.DictReader(table.splitlines()) if row["State"] == "Success"]
+    assert {row["train.lr"] for row in sweep} == {"0.1", "0.01", "0.001"}
+    assert len({row["test_loss"] for row in sweep}) == 3
+    assert project.call("git", "status", "--porcelain").stdout == ""
+
+
+def test_commands_on_a_fresh_clone(project: Project, tmp_path: Path):
+    clone = tmp_path / "clone"
+    project.call("git", "clone", "-q", str(project.folder), str(clone))
+    for command in ("metrics show", "params diff HEAD~1", "plots show", "plots diff HEAD"):
+        done = project.call("dvc", "--cd", str(clone), *command.split())
+        assert "failed" not in done.stderr.lower(), done.stderr
+    metrics = project.call("dvc", "--cd", str(clone), "metrics", "show", "--json").stdout
+    assert "test_accuracy" in metrics
+    page = (clone / "dvc_plots" / "index.html").read_text()
+    for title in ("Cross-entropy on training", "Accuracy on training", "Confusion matrix"):
+        assert title in page
+    assert (clone / "dvc_plots" / "static").is_dir()
+
+
+# What a stage loads of the project, and which parameters it reads, observed while it runs
+SPY = """
+import json, pathlib, runpy, sys
+import stages
+from stages import config
+
+read, names = set(), {}
+
+def remember(section, prefix):
+    names[id(section)] = prefix
+    for name in type(section).model_fields:
+        value = object.__getattribute__(section, name)
+        if isinstance(value, config.Section):
+            remember(value, f"{prefix}{name}.")
+
+def spy(section, name):
+    value = object.__getattribute__(section, name)
+    if id(section) in names and not name.startswith("_") and name in type(section).model_fields:
+        if not isinstance(value, config.Section):
+            read.add(names[id(section)] + name)
+    return value
+
+def load(load=config.load):
+    params = load()
+    remember(params, "")
+    config.Section.__getattribute__ = spy
+    return params
+
+config.load = load
+runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+root = pathlib.Path.cwd()
+files = {pathlib.Path(m.__file__) for m in [*sys.modules.values()] if getattr(m, "__file__", None)}
+files.add(root / (sys.argv[1].replace(".", "/") + ".py"))
+loaded = sorted(f.relative_to(root).as_posix() for f in files if f.is_relative_to(root))
+print("SPY", json.dumps([loaded, sorted(read)]))
+"""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_declared_deps_and_params_are_what_a_stage_uses(project: Project, stage: str):
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
+    module = f"stages.{stage.replace('-', '_')}"
+    assert declared["cmd"] == f"python -m {module}"
+    output = project.call("python", "-c", SPY, module, MLP_JOBS="1").stdout
+    loaded, read = json.loads(output.rpartition("SPY ")[2])
+
+    assert [dep for dep in sorted(declared["deps"]) if dep.endswith(".py")] == loaded
+
+    def leaves(key: str) -> set[str]:
+        value = project.params
+        for name in key.split("."):
+            value = value[name]
+        if not isinstance(value, dict):
+            return {key}
+        return set().union(*(leaves(f"{key}.{name}") for name in value))
+
+    assert set().union(*(leaves(key) for key in declared.get("params", []))) == set(read)

@@ -1,0 +1,83 @@
+"""The promise behind dvc.lock: the same bits on every x86-64 processor with AVX2."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from project import ROOT
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="the pins are for x86-64"
+)
+
+LOOK = """
+import stages
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+from threadpoolctl import threadpool_info
+print(*(library["architecture"] for library in threadpool_info()),
+      *(name for name in __cpu_dispatch__ if __cpu_features__[name]))
+"""
+
+# Two epochs on made-up images, with both activations and every kind of kernel the pipeline uses
+TRAIN = """
+import stages
+import hashlib
+import numpy as np
+from mlp.data import Dataset, Normalisation
+from mlp.trainer import make_trainer
+rng = np.random.default_rng(0)
+images, t = rng.integers(0, 256, (330, 784), np.uint8), rng.integers(0, 10, 330)
+data = Dataset(Normalisation.fit(images).apply(images), t)
+digest = hashlib.sha256()
+for activation in "relu", "sigmoid":
+    config = dict(hidden_size1=256, hidden_size2=64, activation=activation, optimizer="adam",
+                  lr=0.001, l2_reg=0.001)
+    trainer = make_trainer(config, data, data, classes=10, batch_size=100, lr_decay=0.3, seed=42)
+    trainer.fit(2)
+    digest.update(trainer.model.params)
+    digest.update(trainer.model.predict_proba(data.x))
+    digest.update(repr(trainer.history.rows).encode())
+print(digest.hexdigest())
+"""
+DIGEST = "a629a1a1ba438f3f43b21bb351f732a85bdcb162dc6c2e2f0002d6742fb13e92"
+
+
+def python(code: str, *prefix: str, **environ: str) -> str:
+    paths = os.pathsep.join([str(ROOT), sysconfig.get_path("purelib")])
+    done = subprocess.run(
+        [*prefix, Path(sys.executable).resolve(), "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": paths} | environ,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_the_pins_take_effect():
+    assert python(LOOK) == "Haswell X86_V3"
+
+
+def test_the_pins_can_be_lifted():
+    if "avx512f" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor has nothing above AVX2")
+    assert "X86_V4" in python(LOOK, MLP_KERNELS="native")
+
+
+def test_training_gives_the_known_bits():
+    assert python(TRAIN) == DIGEST
+
+
+@pytest.mark.parametrize("cpu", ["Haswell", "EPYC-Rome"])
+def test_another_processor_gives_the_same_bits(cpu: str):
+    """An Intel and an AMD processor without AVX-512, emulated."""
+    emulator = shutil.which("qemu-x86_64")
+    if not emulator:
+        pytest.skip("needs qemu-x86_64 (Debian's package qemu-user)")
+    assert python(TRAIN, emulator, "-cpu", cpu) == DIGEST

@@ -1,0 +1,175 @@
+"""Bad input gets one line and exit status 2, and earlier outputs stay as they were."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from project import CLASSES, SHAPE, STAGES, Project, write_idx
+
+from mlp.module import MLP
+
+Harm = Callable[[Project], None]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose stages have all run, without DVC."""
+    project = Project(tmp_path_factory.mktemp("stages"))
+    for stage in STAGES:
+        project.stage(stage)
+    return project
+
+
+def outputs(project: Project) -> dict[Path, bytes]:
+    files = (f for top in ("data", "reports") for f in (project.folder / top).rglob("*"))
+    return {file: file.read_bytes() for file in files if file.is_file()}
+
+
+def param(key: str, value: object) -> Harm:
+    return lambda project: project.set({key: value})
+
+
+def unknown_section(project: Project) -> None:
+    with (project.folder / "params.yaml").open("a") as file:
+        file.write("trian: {}\n")
+
+
+def truncate(name: str) -> Harm:
+    def harm(project: Project) -> None:
+        path = project.folder / "data/raw" / name
+        path.write_bytes(path.read_bytes()[:-7])
+
+    return harm
+
+
+def swap(project: Project) -> None:
+    raw = project.folder / "data/raw"
+    images, labels = raw / "train-images-idx3-ubyte", raw / "train-labels-idx1-ubyte"
+    content = images.read_bytes()
+    images.write_bytes(labels.read_bytes())
+    labels.write_bytes(content)
+
+
+def fewer_labels(part: str) -> Harm:
+    return lambda project: write_idx(
+        project.folder / f"data/raw/{part}-labels-idx1-ubyte", np.zeros(9)
+    )
+
+
+def label_too_high(project: Project) -> None:
+    t = np.arange(300) % (len(CLASSES) + 1)
+    write_idx(project.folder / "data/raw/train-labels-idx1-ubyte", t)
+
+
+def other_image_size(project: Project) -> None:
+    write_idx(project.folder / "data/raw/t10k-images-idx3-ubyte", np.zeros((60, 3, 3)))
+
+
+def model_of_another_shape(project: Project) -> None:
+    path = project.folder / "data/model/best.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["Affine1.W"] = arrays["Affine1.W"][:-1]
+    np.savez(path, **arrays)
+
+
+def model_of_other_images(project: Project) -> None:
+    path = project.folder / "data/model/best.npz"
+    model = MLP.from_file(path)
+    other = MLP(7, [4, 4], len(CLASSES), rng=np.random.default_rng(0))
+    other.metadata = model.metadata
+    other.save_parameters(path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (Path.touch, (Path("exploded"),))
+
+
+def pickled_model(project: Project) -> None:
+    np.savez(project.folder / "data/model/best.npz", json=np.array(Bomb(), object))
+
+
+def bare_pickle(project: Project) -> None:
+    (project.folder / "data/model/best.npz").write_bytes(pickle.dumps(Bomb()))
+
+
+def damaged_best_params(project: Project) -> None:
+    (project.folder / "reports/best_params.json").write_text('{"lr": ')
+
+
+CASES: dict[str, tuple[str, Harm, str]] = {
+    "not a number": (
+        "grid-search",
+        param("search.lr", ["fast"]),
+        "params.yaml: search.lr: ['fast']; allowed is a list of different numbers above 0",
+    ),
+    "unknown key": ("train-best", param("train.lrr", 1), "params.yaml: train.lrr: unknown; allow"),
+    "unknown section": ("fetch", unknown_section, "params.yaml: trian: unknown; allowed here"),
+    "wrong type": ("train-best", param("train.epochs", 1.5), "train.epochs: 1.5; allowed is a who"),
+    "out of range": ("train-best", param("train.lr", -1), "train.lr: -1; allowed is best, or a nu"),
+    "a boolean": ("train-best", param("train.lr", True), "train.lr: True; allowed is best, or a n"),
+    "validation too large": ("preprocess", param("preprocess.val_size", 300), "none would be left"),
+    "diverges": (
+        "train-best",
+        lambda project: project.set({"train.lr": 1e30, "train.optimizer": "sgd"}),
+        "the training loss is no longer finite in epoch 1",
+    ),
+    "truncated images": (
+        "preprocess",
+        truncate("train-images-idx3-ubyte"),
+        "data/raw/train-images-idx3-ubyte: truncated: its header announces 9,016 bytes",
+    ),
+    "truncated labels": ("preprocess", truncate("train-labels-idx1-ubyte"), "truncated"),
+    "truncated test images": ("preprocess", truncate("t10k-images-idx3-ubyte"), "truncated"),
+    "truncated at evaluation": ("evaluate", truncate("t10k-images-idx3-ubyte"), "truncated"),
+    "swapped": ("preprocess", swap, "are images and labels swapped?"),
+    "counts differ": ("preprocess", fewer_labels("train"), "holds 300 images, but"),
+    "test counts differ": ("preprocess", fewer_labels("t10k"), "holds 60 images, but"),
+    "label too high": ("preprocess", label_too_high, "3 classes allow 0 to 2"),
+    "test images of another size": ("preprocess", other_image_size, "images of 3×3 pixels, but"),
+    "model of another shape": ("evaluate", model_of_another_shape, "a model of another shape"),
+    "model of other images": ("evaluate", model_of_other_images, "this network takes (N, 7)"),
+    "pickled model": ("evaluate", pickled_model, "refused, because it holds pickled content"),
+    "bare pickle": ("evaluate", bare_pickle, "refused, because it holds pickled content"),
+    "damaged winner": ("train-best", damaged_best_params, "reports/best_params.json"),
+    "no data": (
+        "grid-search",
+        lambda project: (project.folder / "data/processed/train_x.npy").unlink(),
+        "data/processed/train_x.npy",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input(finished: Project, case: str):
+    stage, harm, message = CASES[case]
+    before = outputs(finished)
+    good = (finished.folder / "params.yaml").read_text()
+    params = finished.params | {k: dict(v) for k, v in finished.params.items()}
+    try:
+        harm(finished)
+        harmed = outputs(finished)
+        done = finished.stage(stage, status=2)
+        assert message in done.stderr
+        assert done.stderr.startswith(f"stages.{stage.replace('-', '_')}: ")
+        assert done.stderr.count("\n") == 1
+        assert outputs(finished) == harmed
+        assert not (finished.folder / "exploded").exists()
+    finally:
+        finished.params = params
+        (finished.folder / "params.yaml").write_text(good)
+        for file in outputs(finished).keys() - before.keys():
+            file.unlink()
+        for file, content in before.items():
+            file.write_bytes(content)
+
+
+def test_predict(finished: Project):
+    image = np.zeros((2, *SHAPE))
+    write_idx(finished.folder / "two.idx", image)
+    done = finished.call("python", "-m", "mlp", "predict", "data/model/best.npz", "two.idx")
+    assert done.stdout.count("\n") == 2
+    assert done.stdout.split(": ")[1].split()[0] in CLASSES

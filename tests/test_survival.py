@@ -1,0 +1,262 @@
+"""Searches that are killed, interrupted and damaged, with real processes and real signals: no
+finished trial is lost, and no byte of the result differs."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from project import IDENTITY, Project
+
+REPORTS = ("grid_search.csv", "best_params.json")
+SEARCH = {
+    "search.hidden_size1": [24, 32],
+    "search.hidden_size2": [16, 24],
+    "search.lr": [0.01, 0.001, 0.0001],
+    "search.epochs": 120,
+}
+TRIALS = 12
+
+
+class Search(Project):
+    """A project that has been preprocessed, and its search."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.set(SEARCH)
+        self.stage("fetch")
+        self.stage("preprocess")
+
+    def start(self, *command: str, **environ: str) -> subprocess.Popen[str]:
+        """The search in a process group of its own."""
+        env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        return subprocess.Popen(
+            command or ("python", "-m", "stages.grid_search"),
+            cwd=self.folder,
+            env=env | IDENTITY | {"MLP_JOBS": "2"} | environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def trials(self) -> dict[str, int]:
+        """The journal's entries and when each was written."""
+        return {
+            path.name: path.stat().st_mtime_ns
+            for path in (self.folder / "data" / "trials").glob("*.json")
+        }
+
+    def wait_for(self, trials: int, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        while len(self.trials()) < trials:
+            assert time.monotonic() < deadline, "no more trials were finished"
+            time.sleep(0.005)
+
+    def reports(self) -> list[bytes]:
+        return [(self.folder / "reports" / name).read_bytes() for name in REPORTS]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    search = Search(tmp_path_factory.mktemp("undisturbed"))
+    out = search.stage("grid-search").stdout
+    assert f"0 of {TRIALS} trials remembered, {TRIALS} trained" in out
+    return search.reports()
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Search:
+    return Search(tmp_path)
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in children if "loky.backend.popen" in " ".join(child.cmdline())]
+    return []
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def moments(count: int) -> list[int]:
+    """How many trials to wait for before each disturbance."""
+    return sorted(random.Random(0).choices(range(TRIALS - 1), k=count))
+
+
+def test_kills_of_the_stage(search: Search, undisturbed: list[bytes]):
+    """Ten kills spread over the search; each next run keeps what was finished."""
+    wait = random.Random(1)
+    for trials in moments(10):
+        process = search.start()
+        search.wait_for(trials)
+        time.sleep(wait.random() * 0.3)
+        orphans = workers(process)
+        process.kill()
+        process.communicate()
+        kept = search.trials()
+        deadline = time.monotonic() + 5
+        while alive(orphans):
+            assert time.monotonic() < deadline, "orphans go on working"
+            time.sleep(0.05)
+    kept = search.trials()
+    out = search.stage("grid-search").stdout
+    assert f"{len(kept)} of {TRIALS} trials remembered" in out
+    assert kept.items() <= search.trials().items()  # not one was trained again
+    assert len(search.trials()) == TRIALS
+    assert search.reports() == undisturbed
+
+
+@pytest.mark.parametrize("trials", moments(5))
+def test_kill_of_a_worker(search: Search, undisturbed: list[bytes], trials: int):
+    process = search.start()
+    search.wait_for(trials)
+    victims = workers(process)
+    while not victims:
+        time.sleep(0.01)
+        victims = workers(process)
+    victims[trials % len(victims)].kill()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert f"{TRIALS} trained" in out
+    assert len(search.trials()) == TRIALS
+    assert search.reports() == undisturbed
+
+
+def test_a_trial_whose_process_always_dies(search: Search):
+    """Its processes are killed as they take it up, so it is recorded as failed, and only it."""
+    deadly = "0.0001"
+    module = search.folder / "mlp" / "search.py"
+    module.write_text(
+        module.read_text().replace(
+            "    _end_with(parent)\n",
+            f"    if config['lr'] == {deadly} and config['hidden_size1'] == 24:\n"
+            "        os.kill(os.getpid(), 9)\n",
+        )
+    )
+    search.set({"search.hidden_size2": [16]})
+    search.stage("grid-search", MLP_JOBS="2")
+    table = search.reports()[0].decode().splitlines()
+    failed = [line for line in table if "failed: its process died twice (SIGKILL(-9))" in line]
+    assert len(failed) == 1
+    assert failed[0].startswith("24,16,0.0001")
+    assert sum(line.endswith(",ok") for line in table) == 5
+    assert len(search.trials()) == 5  # a failure is not remembered
+
+
+@pytest.mark.parametrize("trials", moments(5))
+def test_ctrl_c(search: Search, undisturbed: list[bytes], trials: int):
+    process = search.start()
+    search.wait_for(trials)
+    time.sleep(0.1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    started = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate(timeout=20)
+    assert time.monotonic() - started < 2
+    assert process.returncode == 130
+    kept = len(search.trials())
+    assert err.endswith(f"stages.grid_search: interrupted: {kept} of {TRIALS} trials are kept\n")
+    assert "Traceback" not in err
+    while time.monotonic() - started < 2 and alive(children):
+        time.sleep(0.02)
+    assert not alive(children)
+    search.stage("grid-search")
+    assert search.reports() == undisturbed
+
+
+def test_dvc_goes_on_after_a_kill(search: Search, undisturbed: list[bytes]):
+    """`dvc repro` and all its children are killed; the next one trains what is missing."""
+    process = search.start("dvc", "repro", "grid-search")
+    search.wait_for(4)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    kept = search.trials()
+    out = search.call("dvc", "repro", "grid-search").stdout
+    assert f"{len(kept)} of {TRIALS} trials remembered" in out
+    assert kept.items() <= search.trials().items()
+    assert search.reports() == undisturbed
+    assert "up to date" in search.call("dvc", "status", "grid-search").stdout
+
+
+def test_damaged_entries_are_trained_again(search: Search, undisturbed: list[bytes]):
+    search.stage("grid-search")
+    entries = sorted((search.folder / "data" / "trials").glob("*.json"))
+    text = entries[0].read_text()
+    entries[0].write_text(text[: len(text) // 2])
+    entries[1].write_text("")
+    entry = json.loads(entries[2].read_text())
+    entry["row"]["val_accuracy"] = 0.5
+    entries[2].write_text(json.dumps(entry))
+    entries[3].write_bytes(b"\xff\x00")
+    done = search.stage("grid-search")
+    assert f"{TRIALS - 4} of {TRIALS} trials remembered, 4 trained" in done.stdout
+    assert all(f"{entry.name}: " in done.stderr for entry in entries[:4])
+    assert done.stderr.count("training this trial again") >= 4
+    assert search.reports() == undisturbed
+
+
+def test_growth(search: Search):
+    def trained() -> str:
+        return search.stage("grid-search").stdout.splitlines()[0]
+
+    trained()
+    search.set({"search.lr": [0.01, 0.001, 0.0001, 0.003]})
+    assert trained() == "12 of 16 trials remembered, 4 trained"
+    search.set({"search.lr": [0.003, 0.001]})
+    assert trained() == "8 of 8 trials remembered, 0 trained"
+    search.set({"search.epochs": 121})
+    assert trained() == "0 of 8 trials remembered, 8 trained"
+
+
+def test_code_and_data_are_part_of_the_name(search: Search):
+    search.set({"search.lr": [0.01], "search.hidden_size1": [24]})
+    search.stage("grid-search")
+    with (search.folder / "mlp" / "layers.py").open("a") as file:
+        file.write("# changed\n")
+    assert "0 of 2 trials remembered" in search.stage("grid-search").stdout
+    search.set({"base.seed": 1})
+    search.stage("preprocess")
+    search.set({"base.seed": 42})
+    assert "0 of 2 trials remembered" in search.stage("grid-search").stdout
+    assert "0 of 2 trials remembered" in search.stage("grid-search", MLP_KERNELS="native").stdout
+
+
+def test_all_diverge(search: Search):
+    search.set({"search.lr": [1e30], "search.optimizer": "sgd"})
+    done = search.stage("grid-search", status=2)
+    assert done.stderr.endswith("none of 4 trials has a result: try lower values of search.lr\n")
+    assert done.stderr.count("\n") == 1
+    assert not (search.folder / "reports" / "grid_search.csv").exists()
+
+
+def test_some_diverge(search: Search):
+    search.set({"search.lr": [1e30, 0.01], "search.optimizer": "sgd", "search.epochs": 2})
+    search.stage("grid-search")
+    table, best = (content.decode() for content in search.reports())
+    diverged = [line for line in table.splitlines() if line.endswith(",diverged")]
+    assert len(diverged) == 4
+    assert all(",0,-1,-1,0,0," in line for line in diverged)
+    assert json.loads(best)[0]["lr"] == 0.01
+
+
+def test_list_and_clear(search: Search):
+    search.set({"search.hidden_size1": [24], "search.lr": [0.01, 0.001], "search.epochs": 1})
+    search.stage("grid-search")
+    listed = search.call("python", "-m", "mlp", "trials").stdout.splitlines()
+    assert len(listed) == 5
+    assert sum("hidden_size1=24 hidden_size2=16 lr=0.0" in line for line in listed) == 2
+    assert "0 min old" in listed[0]
+    assert listed[-1] == "4 trials in data/trials"
+    cleared = search.call("python", "-m", "mlp", "trials", "--clear").stdout
+    assert cleared == "4 trials removed from data/trials\n"
+    assert search.trials() == {}
