@@ -17,7 +17,7 @@ test: .venv/tests.done
 	python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-.venv/tests.done: requirements-dev.txt requirements.txt | .venv/bin/python
+.venv/tests.done: requirements-dev.txt requirements-fast.txt requirements.txt | .venv/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
@@ -31,7 +31,7 @@ test: .venv/tests.done
 bench: .venv-bench/done
 	.venv-bench/bin/python -m benchmarks
 
-.venv-bench/done: requirements-bench.txt requirements.txt
+.venv-bench/done: requirements-bench.txt requirements-fast.txt requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from mlp.data import Dataset, load_dataset
 from mlp.module import MLP
-from mlp.optimizer import Adam
+from mlp.optimizer import Adam, CompiledAdam
 from mlp.trainer import Trainer
 
 DATA = "data/processed"
@@ -67,6 +67,8 @@ def first_weights(setting: Setting) -> list[tuple[np.ndarray, np.ndarray]]:
 class Ours:
     """This package. Its epoch also counts hits and takes the gradient's norm, for `History`."""
 
+    adam: type[Adam] = Adam
+
     def __init__(self, setting: Setting, images: int | None = None) -> None:
         train = load("train")
         if images is not None and images > len(train.t):  # all there are
@@ -75,7 +77,7 @@ class Ours:
             )
         self.trainer = Trainer(
             network(setting),
-            Adam(setting.lr, l2_reg=setting.l2_reg),
+            self.adam(setting.lr, l2_reg=setting.l2_reg),
             Dataset(train.x[:images], train.t[:images]),
             load("val"),
             batch_size=setting.batch_size,
@@ -92,6 +94,16 @@ class Ours:
         return self.trainer.model.compute_accuracy(*self.trainer.val)
 
 
+class OursCompiled(Ours):
+    """This package with its compiled Adam. Raises InputError if numba is not installed."""
+
+    adam = CompiledAdam
+
+
+class OursPinned(Ours):
+    """This package on the kernels that the pipeline pins, which is up to who starts the process."""
+
+
 def train_epoch(trainer: Trainer) -> None:
     """The training part of `Trainer._run_epoch`, to the letter."""
     model, optimizer = trainer.model, trainer.optimizer
@@ -100,10 +112,9 @@ def train_epoch(trainer: Trainer) -> None:
         batch_loss = model.loss(x, t)
         assert math.isfinite(batch_loss)
         model.backward()
-        optimizer.update(model.params, model.grads, model.n_weights)
+        norm += optimizer.update(model.params, model.grads, model.n_weights)
         loss += batch_loss * len(t)
         hits += model.hits
-        norm += math.sqrt(np.dot(model.grads, model.grads))
 
 
 class Torch:

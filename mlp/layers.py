@@ -92,7 +92,7 @@ class Affine(Layer):
     def backward(self, dout: Array) -> Array | None:
         """dW = xᵀ dout, db = Σ dout over the batch, dx = dout Wᵀ."""
         np.matmul(self._x.T, dout, out=self.dW)
-        np.sum(dout, axis=0, out=self.db)
+        np.dot(np.ones(len(dout), dout.dtype), dout, out=self.db)  # faster than np.sum
         if not self.input_gradient:
             return None
         dx = self._buffers.get("dx", self._x.shape, self.W.dtype)
@@ -165,9 +165,9 @@ class SoftmaxWithLoss:
         np.subtract(x, x[self._rows, top][:, None], out=y)
         shifted = y[self._rows, t]
         np.exp(y, out=y)
-        total = y.sum(axis=1, keepdims=True)
-        y /= total
-        return float(np.mean(np.log(total[:, 0]) - shifted))
+        total = y @ np.ones(y.shape[1], y.dtype)  # faster than np.sum on short rows
+        y /= total[:, None]
+        return float((np.log(total) - shifted).sum()) / len(t)
 
     def backward(self) -> Array:
         """The gradient with respect to the logits, (N, K)."""

@@ -5,15 +5,22 @@ passes, whatever the number of layers. Nothing is allocated after the first step
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 
+from mlp.files import InputError
 from mlp.functions import Array
+from mlp.layers import Buffers
 
+# Parameters that an update takes at a time: with their gradients and what the method keeps of them,
+# they stay in a core's second-level cache (1 MB and more) from the first pass to the last.
+BLOCK = 2**15
 # Adam's and Momentum's averages of a gradient that has become zero shrink step by step into the
 # denormal numbers, on which processors are up to a hundred times slower. They mean nothing long
-# before: every FLUSH_EVERY steps, what is below TINY (for Adam's squares, TINY²) becomes zero.
+# before: every FLUSH_EVERY steps, what is below TINY (of squares, TINY²) becomes zero.
 FLUSH_EVERY = 100
 TINY = 1e-15
 
@@ -28,7 +35,8 @@ class Optimizer:
         alone: biases are not shrunk.
     """
 
-    arrays: ClassVar[tuple[str, ...]] = ()  # the vectors that the method keeps between steps
+    # the vectors that the method keeps between steps, and below what an element of them is nothing
+    arrays: ClassVar[Mapping[str, float]] = {}
 
     def __init__(self, lr: float, *, lr_decay: float = 0.0, l2_reg: float = 0.0) -> None:
         self.lr = lr
@@ -36,45 +44,55 @@ class Optimizer:
         self.l2_reg = l2_reg
         self.epoch = 0  # finished epochs; whoever trains counts them up
         self.steps = 0
-        self._scratch: Array = np.empty(0)
+        self._buffers = Buffers()
 
     @property
     def current_lr(self) -> float:
         """The learning rate of this epoch."""
         return self.lr / (1 + self.lr_decay * self.epoch)
 
-    def update(self, params: Array, grads: Array, n_weights: int | None = None) -> None:
+    def update(self, params: Array, grads: Array, n_weights: int | None = None) -> float:
         """Make one step: change `params` (P,) by the gradient `grads` (P,), both contiguous.
 
-        L2 shrinks the first `n_weights` parameters (all if None); its gradient is added to `grads`.
+        L2 shrinks the first `n_weights` parameters (all if None); its gradient is added to `grads`,
+        whose norm ‖∇‖₂ is returned.
         """
-        if self.steps == 0 or self._scratch.shape != params.shape:
-            self._allocate(params)
-        self.steps += 1
-        if self.l2_reg:
-            weights = slice(n_weights)
-            np.multiply(params[weights], self.l2_reg, out=self._scratch[weights])
-            grads[weights] += self._scratch[weights]
-        self._step(params, grads)
-        if self.arrays and self.steps % FLUSH_EVERY == 0:
-            self._flush()
-
-    def _step(self, params: Array, grads: Array) -> None:
-        raise NotImplementedError
-
-    def _allocate(self, params: Array) -> None:
-        self._scratch = np.empty_like(params)
-        self._small = np.empty(params.shape, np.bool_)
         if self.steps == 0:
             for name in self.arrays:
                 setattr(self, name, np.zeros_like(params))
+        self.steps += 1
+        self._start_step()
+        n_weights = len(params) if n_weights is None else n_weights
+        squares = 0.0
+        for start in range(0, len(params), BLOCK):
+            block = slice(start, start + BLOCK)
+            p, g = params[block], grads[block]
+            state = [getattr(self, name)[block] for name in self.arrays]
+            self._update_block(p, g, max(n_weights - start, 0), *state)
+            squares += float(np.dot(g, g))
+            if self.steps % FLUSH_EVERY == 0:
+                self._flush(state)
+        return math.sqrt(squares)
 
-    def _flush(self) -> None:
-        for name in self.arrays:
-            array: Array = getattr(self, name)
-            np.abs(array, out=self._scratch)
-            np.less(self._scratch, TINY * TINY if name == "v" else TINY, out=self._small)
-            np.copyto(array, 0, where=self._small)
+    def _start_step(self) -> None:
+        """What a method computes once a step, not once a block."""
+
+    def _update_block(self, params: Array, grads: Array, n_weights: int, *state: Array) -> None:
+        scratch = self._buffers.get("scratch", params.shape, params.dtype)
+        if self.l2_reg:
+            penalty = np.multiply(params[:n_weights], self.l2_reg, out=scratch[:n_weights])
+            grads[:n_weights] += penalty
+        self._step(params, grads, scratch, *state)
+
+    def _step(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
+        """The method itself, on a block of parameters, their gradients, and of `arrays`."""
+        raise NotImplementedError
+
+    def _flush(self, state: Sequence[Array]) -> None:
+        for array, least in zip(state, self.arrays.values(), strict=True):
+            size = np.abs(array, out=self._buffers.get("scratch", array.shape, array.dtype))
+            small = self._buffers.get("small", array.shape, np.bool_)
+            np.copyto(array, 0, where=np.less(size, least, out=small))
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all that later steps depend on, apart from the constructor's arguments."""
@@ -96,9 +114,9 @@ class SGD(Optimizer):
     params -= lr · g
     """
 
-    def _step(self, params: Array, grads: Array) -> None:
-        np.multiply(grads, self.current_lr, out=self._scratch)
-        params -= self._scratch
+    def _step(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
+        np.multiply(grads, self.current_lr, out=scratch)
+        params -= scratch
 
 
 class Momentum(Optimizer):
@@ -109,7 +127,7 @@ class Momentum(Optimizer):
     params -= lr · (g + momentum · v)   (nesterov=True)
     """
 
-    arrays = ("velocity",)
+    arrays: ClassVar = {"velocity": TINY}
     velocity: Array
 
     def __init__(
@@ -125,17 +143,17 @@ class Momentum(Optimizer):
         self.momentum = momentum
         self.nesterov = nesterov
 
-    def _step(self, params: Array, grads: Array) -> None:
-        v: Array = self.velocity
-        v *= self.momentum
-        v += grads
+    def _step(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
+        [velocity] = state
+        velocity *= self.momentum
+        velocity += grads
         if self.nesterov:
-            np.multiply(v, self.momentum, out=self._scratch)
-            self._scratch += grads
-            self._scratch *= self.current_lr
+            np.multiply(velocity, self.momentum, out=scratch)
+            scratch += grads
+            scratch *= self.current_lr
         else:
-            np.multiply(v, self.current_lr, out=self._scratch)
-        params -= self._scratch
+            np.multiply(velocity, self.current_lr, out=scratch)
+        params -= scratch
 
 
 class Adam(Optimizer):
@@ -149,7 +167,7 @@ class Adam(Optimizer):
     two numbers a step, which saves four passes over the parameters.
     """
 
-    arrays = ("m", "v")
+    arrays: ClassVar = {"m": TINY, "v": TINY**2}
     m: Array
     v: Array
 
@@ -170,23 +188,25 @@ class Adam(Optimizer):
         # β₁ᵗ and β₂ᵗ, as products, because pow's last bit depends on the C library
         self.power1 = self.power2 = 1.0
 
-    def _step(self, params: Array, grads: Array) -> None:
-        m, v, scratch = self.m, self.v, self._scratch
-        m *= self.beta1
-        m += grads
-        v *= self.beta2
-        np.multiply(grads, grads, out=scratch)
-        v += scratch
-
+    def _start_step(self) -> None:
         self.power1 *= self.beta1
         self.power2 *= self.beta2
         scale1 = (1 - self.beta1) / (1 - self.power1)
         scale2 = math.sqrt((1 - self.beta2) / (1 - self.power2))
         # lr · scale1 · m / (scale2 · √v + ε), with both sides divided by scale2
+        self._rate, self._eps = self.current_lr * scale1 / scale2, self.eps / scale2
+
+    def _step(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
+        m, v = state
+        m *= self.beta1
+        m += grads
+        v *= self.beta2
+        np.multiply(grads, grads, out=scratch)
+        v += scratch
         np.sqrt(v, out=scratch)
-        scratch += self.eps / scale2
+        scratch += self._eps
         np.divide(m, scratch, out=scratch)
-        scratch *= self.current_lr * scale1 / scale2
+        scratch *= self._rate
         params -= scratch
 
     def state_dict(self) -> dict[str, Any]:
@@ -197,4 +217,51 @@ class Adam(Optimizer):
         self.power1, self.power2 = float(state["power1"]), float(state["power2"])
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+class CompiledAdam(Adam):
+    """Adam in one pass instead of twelve, compiled by numba: the same bits in a third of the time.
+
+    Raises InputError if numba is not installed.
+    """
+
+    def __init__(self, *arguments: float, **options: float) -> None:
+        super().__init__(*arguments, **options)
+        _compiled_adam()
+
+    def _update_block(self, params: Array, grads: Array, n_weights: int, *state: Array) -> None:
+        numbers = (self.l2_reg, self.beta1, self.beta2, self._eps, self._rate)
+        _compiled_adam()(params, grads, *state, n_weights, numbers)
+
+
+def _adam(
+    params: Array, grads: Array, m: Array, v: Array, n_weights: int, numbers: tuple[float, ...]
+) -> None:
+    """`Adam._step` with L2, parameter by parameter and in the same order of operations."""
+    number = params.dtype.type  # numba would compute in float64 otherwise
+    l2_reg, beta1, beta2 = number(numbers[0]), number(numbers[1]), number(numbers[2])
+    eps, rate = number(numbers[3]), number(numbers[4])
+    for i in range(len(params)):
+        if i < n_weights:
+            grads[i] += l2_reg * params[i]
+        m[i] = beta1 * m[i] + grads[i]
+        v[i] = beta2 * v[i] + grads[i] * grads[i]
+        params[i] -= rate * (m[i] / (np.sqrt(v[i]) + eps))
+
+
+@cache
+def _compiled_adam() -> Any:
+    try:
+        from numba import njit
+    except ModuleNotFoundError:
+        raise InputError(
+            "the compiled Adam needs numba: pip install -r requirements-fast.txt"
+        ) from None
+    # NumPy's rules for division by zero, because the check that Python's need keeps loops scalar
+    return njit(_adam, error_model="numpy", cache=True)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "adam": Adam,
+    "adam_compiled": CompiledAdam,
+}

@@ -1,15 +1,18 @@
 """The optimizers, against steps worked out by hand and against the textbook."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 
-from mlp.optimizer import OPTIMIZERS, SGD, Adam, Momentum
+from mlp.files import InputError
+from mlp.optimizer import BLOCK, OPTIMIZERS, SGD, Adam, CompiledAdam, Momentum, _compiled_adam
 
 N_WEIGHTS = 4  # of 6 parameters; the other two are biases
 STEPS_PER_EPOCH = 3
-EVERY_OPTIMIZER = pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+EVERY_OPTIMIZER = pytest.mark.parametrize("name", list(OPTIMIZERS))
+EVERY_ADAM = pytest.mark.parametrize("adam", [Adam, CompiledAdam])
 STEPS = pytest.mark.parametrize("steps", [1, 10])
 LR = pytest.mark.parametrize("lr", [0.1, 0.001])
 LR_DECAY = pytest.mark.parametrize("lr_decay", [0.0, 0.5])
@@ -126,7 +129,8 @@ def test_momentum_is_the_textbooks(
 @L2
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9), (0.0, 0.5)])
 @pytest.mark.parametrize("eps", [1e-8, 0.1])
-def test_adam_is_the_papers(steps, lr, lr_decay, l2_reg, betas, eps, start, gradients):
+@EVERY_ADAM
+def test_adam_is_the_papers(adam, steps, lr, lr_decay, l2_reg, betas, eps, start, gradients):
     (beta1, beta2), p, m, v = betas, start.copy(), np.zeros(6), np.zeros(6)
     for step, gradient in enumerate(gradients[:steps]):
         g = gradient + l2_reg * p * (np.arange(6) < N_WEIGHTS)
@@ -135,7 +139,7 @@ def test_adam_is_the_papers(steps, lr, lr_decay, l2_reg, betas, eps, start, grad
         m_hat, v_hat = m / (1 - beta1 ** (step + 1)), v / (1 - beta2 ** (step + 1))
         rate = lr / (1 + lr_decay * (step // STEPS_PER_EPOCH))
         p = p - rate * m_hat / (np.sqrt(v_hat) + eps)
-    optimizer = Adam(lr, beta1=beta1, beta2=beta2, eps=eps, lr_decay=lr_decay, l2_reg=l2_reg)
+    optimizer = adam(lr, beta1=beta1, beta2=beta2, eps=eps, lr_decay=lr_decay, l2_reg=l2_reg)
     result = run(optimizer, start, gradients[:steps])
     np.testing.assert_allclose(result, p, rtol=1e-12, atol=1e-14)
 
@@ -187,7 +191,14 @@ def test_first_state_makes_a_used_optimizer_a_new_one(name, start, gradients):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [Momentum(0.01), Momentum(0.01, momentum=0.5), Adam(0.001), Adam(0.001, beta2=0.9)]
+    "optimizer",
+    [
+        Momentum(0.01),
+        Momentum(0.01, momentum=0.5),
+        Adam(0.001),
+        Adam(0.001, beta2=0.9),
+        CompiledAdam(0.001),
+    ],
 )
 def test_no_denormals_after_the_gradient_has_become_zero(optimizer):
     params = np.ones(30, np.float32)
@@ -215,3 +226,42 @@ def test_flushing_changes_no_step_that_matters(rng):
         adam.update(params, g.copy(), 0)
     np.testing.assert_allclose(params, p, rtol=1e-11)
     assert math.isclose(adam.power1, 0.9**300, rel_tol=1e-12)
+
+
+@EVERY_OPTIMIZER
+@pytest.mark.parametrize("n_weights", [0, 5, BLOCK, BLOCK + 5, 2 * BLOCK + 7])
+def test_blocks_change_nothing(name, n_weights, rng):
+    """A vector of three blocks makes the step that its parts would make by themselves."""
+    params, grads = rng.standard_normal((2, 2 * BLOCK + 7))
+    whole, parts = (params.copy(), grads.copy()), (params.copy(), grads.copy())
+    norm = OPTIMIZERS[name](0.1, l2_reg=0.1).update(*whole, n_weights)
+    for index in np.array_split(np.arange(len(params)), 11):
+        p, g = params[index], grads[index]
+        OPTIMIZERS[name](0.1, l2_reg=0.1).update(p, g, np.count_nonzero(index < n_weights))
+        parts[0][index], parts[1][index] = p, g
+    np.testing.assert_array_equal(whole, parts)
+    assert norm == pytest.approx(np.linalg.norm(whole[1]))
+
+
+@L2
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_compiled_adam_gives_adams_bits(dtype, l2_reg, rng):
+    adams = [kind(0.001, lr_decay=0.1, l2_reg=l2_reg) for kind in (Adam, CompiledAdam)]
+    params = [rng.standard_normal(BLOCK + 500).astype(dtype)]
+    params.append(params[0].copy())
+    for _ in range(250):  # two flushes
+        grads = (rng.standard_normal(BLOCK + 500) * 10.0 ** rng.integers(-9, 2)).astype(dtype)
+        norms = {
+            adam.update(p, grads.copy(), BLOCK + 400) for adam, p in zip(adams, params, strict=True)
+        }
+        assert len(norms) == 1
+    np.testing.assert_array_equal(*params)
+    for name in Adam.arrays:
+        np.testing.assert_array_equal(*(getattr(adam, name) for adam in adams))
+
+
+def test_compiled_adam_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.setattr("mlp.optimizer._compiled_adam", _compiled_adam.__wrapped__)
+    with pytest.raises(InputError, match=r"needs numba: pip install -r requirements-fast\.txt"):
+        OPTIMIZERS["adam_compiled"](0.1)
