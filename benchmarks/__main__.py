@@ -15,6 +15,7 @@ from benchmarks import searches, tasks
 from benchmarks.peers import DATA, Setting
 from benchmarks.processes import Worker, peak_memory
 from benchmarks.report import (
+    FLOORS,
     NAMES,
     Cell,
     Results,
@@ -23,6 +24,7 @@ from benchmarks.report import (
     render,
     seconds_table,
 )
+from mlp.files import InputError
 
 ROUNDS = 5
 MAIN = Setting(256, 64, 100)
@@ -31,7 +33,7 @@ BATCH_SIZES = [32, 100, 256]
 IMAGES = [5_000, 10_000, 20_000, 40_000, 60_000]
 HIDDEN = [64, 128, 256, 512, 1024, 2048]
 LATE = [1, 2, 60]
-QUICK = ["Ours", "TorchFused", "Jax"]
+QUICK = ["Ours", "OursCompiled", "OursPinned", "TorchFused", "Jax"]
 RESULTS = Path("benchmarks/RESULTS.md")
 
 
@@ -56,18 +58,18 @@ def start_workers(names: list[str]) -> dict[str, Worker]:
     """A process on one core for each peer whose library is installed."""
     workers = {}
     for name in names:
-        worker = Worker(one_core=True, pinned=name == "Ours")
+        worker = Worker(one_core=True, pinned=name == "OursPinned")
         try:
             worker.call(tasks.start, "warm-up", name, Setting(8, 8))
             workers[name] = worker
-        except ModuleNotFoundError as error:
+        except (ModuleNotFoundError, InputError) as error:
             say(f"{NAMES[name]} is skipped: {error}")
             worker.close()
     return workers
 
 
 def one_thread(workers: dict[str, Worker], settings: list[Setting]) -> dict[Setting, Cell]:
-    """Seconds per epoch of every peer and of the floor, and the accuracies that the peers reach."""
+    """Seconds per epoch of every peer and of the floors, and the accuracies of the peers."""
     cells = {}
     for setting in settings:
         compiled = {
@@ -77,7 +79,8 @@ def one_thread(workers: dict[str, Worker], settings: list[Setting]) -> dict[Sett
         calls = {
             name: partial(worker.call, tasks.epoch, "training") for name, worker in workers.items()
         }
-        calls["floor"] = partial(workers["Ours"].call, tasks.floor, "training")
+        for name, floor in FLOORS.items():
+            calls[floor] = partial(workers[name].call, tasks.floor, "training")
         seconds = medians(calls, f"{setting}, seconds per epoch", ROUNDS)
         accuracy = {
             name: worker.call(tasks.accuracy, "training") for name, worker in workers.items()
@@ -117,7 +120,7 @@ def by_hidden(worker: Worker) -> dict[int, tuple[float, float]]:
 
 def search(name: str, *jobs: int) -> float:
     """Seconds of a whole search, from a process of its own."""
-    worker = Worker(one_core=False, pinned=name == "Ours")
+    worker = Worker(one_core=False, pinned=name == "OursPinned")
     seconds, accuracy = worker.call(searches.SEARCHES[name], searches.CONFIGS, *jobs)
     worker.close()
     say(f"  search by {NAMES[name]}: {seconds:.1f} s, best validation accuracy {accuracy:.4f}")
@@ -126,7 +129,7 @@ def search(name: str, *jobs: int) -> float:
 
 def memory(jobs: int) -> float:
     """MB at the peak of a search, from a process of its own."""
-    worker = Worker(one_core=False, pinned=True)
+    worker = Worker(one_core=False, pinned=False)
     megabytes = peak_memory(worker, searches.ours, searches.SHAPES, jobs)
     worker.close()
     return megabytes
@@ -153,7 +156,7 @@ def main() -> None:
     ]
     ours = workers["Ours"]
     measured = {
-        "blas": ours.call(tasks.blas),
+        "kernels": {name: workers[name].call(tasks.blas) for name in FLOORS},
         "cells": one_thread(workers, settings),
         "epochs": late_epochs(ours),
         "images": by_images(ours),

@@ -29,8 +29,8 @@ SHAPES = expand_grid(GRID | {"lr": [0.001], "l2_reg": [0.0001]})  # a small sear
 Result = tuple[float, float]
 
 
-def ours(configs: list[Config], jobs: int = -1) -> Result:
-    fixed = {"activation": "relu", "optimizer": "adam", "seed": peers.SEED}
+def ours(configs: list[Config], jobs: int = -1, optimizer: str = "adam") -> Result:
+    fixed = {"activation": "relu", "optimizer": optimizer, "seed": peers.SEED}
     start = perf_counter()
     trials = run_trials(
         [config | fixed for config in configs],
@@ -112,4 +112,15 @@ def sklearn(configs: list[Config]) -> Result:
     return perf_counter() - start, float(search.cv_results_["mean_test_score"].max())
 
 
-SEARCHES: dict[str, Any] = {"Ours": ours, "TorchFused": torch, "Jax": jax, "Sklearn": sklearn}
+def ours_compiled(configs: list[Config]) -> Result:
+    return ours(configs, optimizer="adam_compiled")
+
+
+SEARCHES: dict[str, Any] = {
+    "Ours": ours,
+    "OursCompiled": ours_compiled,
+    "OursPinned": ours,
+    "TorchFused": torch,
+    "Jax": jax,
+    "Sklearn": sklearn,
+}
