@@ -302,6 +302,13 @@ def test_same_seed_same_bits(optimizer, build):
     assert same_run(first, second)
 
 
+def test_compiled_adam_trains_adams_network(build):
+    plain, compiled = build(optimizer="adam"), build(optimizer="adam_compiled")
+    plain.fit(30)  # 150 steps
+    compiled.fit(30)
+    assert same_run(plain, compiled)
+
+
 @pytest.mark.parametrize(
     "change", [{"seed": 1}, {"lr": 0.03}, {"l2_reg": 0.0}, {"hidden_size2": 7}], ids=str
 )
