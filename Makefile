@@ -17,7 +17,7 @@ test: .venv/tests.done
 	python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-.venv/tests.done: requirements-dev.txt requirements-fast.txt requirements.txt | .venv/bin/python
+.venv/tests.done: requirements-dev.txt $(wildcard requirements*.txt) | .venv/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 

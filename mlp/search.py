@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -24,6 +24,9 @@ from mlp.data import Dataset
 from mlp.files import InputError
 from mlp.journal import Journal, digest
 from mlp.trainer import DivergenceError, make_trainer
+
+if TYPE_CHECKING:
+    from mlp.cluster import Cluster
 
 Config = dict[str, Any]
 Row = dict[str, Any]
@@ -117,6 +120,7 @@ def run_trials(
     jobs: int = -1,
     journal: str | Path | None = None,
     checkpoints: bool = False,
+    cluster: "Cluster | None" = None,
     **settings: Any,
 ) -> Iterator[Trial]:
     """Train all configurations, `jobs` at a time (-1: one per core), and yield them as they end.
@@ -128,6 +132,8 @@ def run_trials(
         grown, trains only what is missing; what it remembers is yielded first.
     checkpoints: keep them beside the journal's entries, so that a later call with more epochs goes
         on where this one ended.
+    cluster: trains in place of this machine's processes, one trial per worker, without checkpoints
+        (the bits are the same). The journal stays here. Raises InputError if it cannot go on.
 
     A process that dies takes down neither the search nor other trials: those that were under way
     are tried again, each by itself; one that dies again gets a row with status "failed".
@@ -164,9 +170,15 @@ def run_trials(
     while pending:
         started.clear()
         try:
-            # not one task more than there are processes, so that `started` is what is under way
-            parallel = Parallel(jobs, return_as="generator_unordered", pre_dispatch="n_jobs")
-            for number, row in parallel(tasks()):
+            if cluster is not None:
+                there = [(number, configs[number]) for number in pending]
+                results = cluster.train(there, train, val, settings, journal=book)
+            else:
+                # not a task more than there are processes, so that `started` is what is under way
+                results = Parallel(jobs, return_as="generator_unordered", pre_dispatch="n_jobs")(
+                    tasks()
+                )
+            for number, row in results:
                 pending.remove(number)
                 yield Trial(number, row, remembered=False)
         except TerminatedWorkerError:
@@ -176,7 +188,8 @@ def run_trials(
                 pending.remove(number)
                 yield Trial(number, row, remembered=False)
         except KeyboardInterrupt:
-            get_reusable_executor().shutdown(kill_workers=True)
+            if cluster is None:
+                get_reusable_executor().shutdown(kill_workers=True)
             kept = sum(book.get(config) is not None for config in configs) if book else 0
             raise KeyboardInterrupt(f"{kept} of {len(configs)} trials are kept") from None
 
@@ -289,9 +302,13 @@ def _alone(task: Any, config: Config) -> Row:
         [(_, row)] = Parallel(n_jobs=2)([task])
     except TerminatedWorkerError as error:
         how = re.search(r"\{(.*)\}", str(error))  # joblib names the signals, as in {SIGKILL(-9)}
-        status = f"failed: its process died twice ({how[1] if how else 'unknown cause'})"
-        return {**config, "parameters": 0, "epochs": 0, **NO_RESULT, "status": status}
+        return failed(config, f"its process died twice ({how[1] if how else 'unknown cause'})")
     return row
+
+
+def failed(config: Config, why: str) -> Row:
+    """The row of a trial whose processes died."""
+    return {**config, "parameters": 0, "epochs": 0, **NO_RESULT, "status": f"failed: {why}"}
 
 
 def _size(config: Mapping[str, Any]) -> int:
@@ -306,6 +323,13 @@ def _context(train: Dataset, val: Dataset, settings: Mapping[str, Any]) -> dict[
         "data": [
             hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in (*train, *val)
         ],
+        **software(),
+    }
+
+
+def software() -> dict[str, Any]:
+    """What of this process, besides its input, decides a trial's result."""
+    return {
         "sources": [
             digest(Path(str(import_module(f"mlp.{name}").__file__)).read_text()) for name in SOURCES
         ],

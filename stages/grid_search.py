@@ -1,17 +1,18 @@
 """Train every configuration of the grid and elect the one that validates best.
 
-MLP_JOBS says how many are trained at a time; without it, one per core.
+MLP_JOBS says how many at a time (without it, one per core), MLP_CLUSTER on which Dask cluster.
 """
 
 import json
 import os
+from importlib import import_module
 
 import pandas as pd
 from tqdm import tqdm
 
 from mlp.data import load_dataset
 from mlp.files import InputError, read_json, write_json, write_text
-from mlp.search import Row, Rung, best_row, expand_grid, halving, run_search, summarise
+from mlp.search import Row, best_row, expand_grid, halving, run_search, summarise
 from stages import run
 from stages.config import (
     BEST_PARAMS,
@@ -40,20 +41,18 @@ def main() -> None:
     params = load()
     search = params.search
     fixed = {"activation": search.activation, "optimizer": search.optimizer}
-    configs = [
-        config | fixed for config in expand_grid({name: getattr(search, name) for name in SEARCHED})
-    ]
-    rungs = halving(
-        len(configs), search.epochs, rungs=search.halving.rungs, factor=search.halving.factor
-    )
-    if search.strategy == "grid":
-        rungs = [Rung(len(configs), search.epochs)]
+    space = {name: getattr(search, name) for name in SEARCHED}
+    configs = [config | fixed for config in expand_grid(space)]
+    steps = {"grid": 1, "halving": search.halving.rungs}[search.strategy]
+    rungs = halving(len(configs), search.epochs, rungs=steps, factor=search.halving.factor)
     seeds = range(params.base.seed, params.base.seed + search.seeds)
+    address = os.environ.get("MLP_CLUSTER")
     trials = run_search(
         configs,
         load_dataset(PROCESSED, "train"),
         load_dataset(PROCESSED, "val"),
         jobs=jobs(),
+        cluster=import_module("mlp.cluster").Cluster(address) if address else None,  # loads Dask
         journal=TRIALS,
         classes=len(read_json(PROCESSED_META)["classes"]),
         rungs=rungs,
@@ -81,10 +80,8 @@ def main() -> None:
     # a list of one, because `dvc metrics show` leaves lists out of its table of scores
     write_json(BEST_PARAMS, [{name: winner[name] for name in CONFIGURATION}])
     print(f"{remembered} of {total} trials remembered, {total - remembered} trained")
-    print(
-        f"best of {len(table)}: {json.dumps({name: winner[name] for name in SEARCHED})}, ", end=""
-    )
-    print(f"validation accuracy {winner['val_accuracy']:.4f}")
+    found = json.dumps({name: winner[name] for name in SEARCHED})
+    print(f"best of {len(table)}: {found}, validation accuracy {winner['val_accuracy']:.4f}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,355 @@
+"""Searches on a real Dask cluster of one scheduler and two workers, on the loopback interface, with
+real kills: the bytes of the local search, and no finished trial lost."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from test_survival import TRIALS, Search, alive
+
+pytest.importorskip("distributed")
+
+# In a worker: counts the bytes that it receives
+COUNTER = """
+from distributed.comm import tcp
+from distributed.utils import nbytes
+
+received, original = [0], tcp.from_frames
+
+def from_frames(frames, *args, **kwargs):
+    received[0] += sum(map(nbytes, frames))
+    return original(frames, *args, **kwargs)
+
+tcp.from_frames = from_frames
+"""
+
+# Two calls of run_trials on one cluster, with data of 2.5 MB; prints what each worker received
+CALLS = """
+import stages, json, sys
+import numpy as np
+from mlp.cluster import Cluster
+from mlp.data import Dataset
+from mlp.search import run_trials
+
+def received():
+    import counter
+    return counter.received[0]
+
+rng = np.random.default_rng(0)
+train, val = (
+    Dataset(rng.standard_normal((n, 600)).astype("f4"), rng.integers(0, 3, n)) for n in (1000, 50)
+)
+config = {"hidden_size1": 4, "hidden_size2": 4, "activation": "relu", "optimizer": "adam"}
+cluster = Cluster(sys.argv[1])
+counts = [cluster.client.run(received)]
+for seeds in range(4), range(4, 24):
+    configs = [config | {"lr": 0.001, "l2_reg": 0, "seed": seed} for seed in seeds]
+    rows = list(run_trials(configs, train, val, cluster=cluster, classes=3, epochs=1,
+                           batch_size=100, lr_decay=0))
+    assert len(rows) == len(configs)
+    counts.append(cluster.client.run(received))
+print(json.dumps([[after[worker] - before[worker] for worker in before]
+                  for before, after in zip(counts, counts[1:])]))
+"""
+
+
+def wait_until(condition: Callable[[], object], timeout: float = 60) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class Processes:
+    """A scheduler and its workers, which run the code in a folder; end them with `stop`."""
+
+    def __init__(self, code: Path, log: Path, *, protocol: str = "tcp", **environ: str) -> None:
+        self.code, self.log, self.environ = code, log, environ
+        self.started: list[subprocess.Popen[bytes]] = []
+        file = log.with_suffix(".json")
+        options = f"--protocol {protocol} --host 127.0.0.1 --port 0 --no-dashboard"
+        self.scheduler = self._start(f"scheduler {options} --scheduler-file {file}")
+        wait_until(lambda: file.exists() and file.read_text().endswith("}"))
+        self.address: str = json.loads(file.read_text())["address"]
+
+    def _start(self, command: str, code: Path | None = None) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *command.split()],
+                cwd=code or self.code,
+                env=os.environ | self.environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.started.append(process)
+        return process
+
+    def add(self, workers: int, *options: str, code: Path | None = None) -> None:
+        """Start workers as the README says, and wait until they have joined."""
+        joined = self.log.read_text().count("Registered to:")
+        command = f"worker {self.address} --nthreads 1 --nworkers {workers} --no-dashboard"
+        self._start(f"{command} --preload-nanny stages {' '.join(options)}", code)
+        wait_until(lambda: self.log.read_text().count("Registered to:") == joined + workers)
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that train: children of the nannies."""
+        found = [
+            child
+            for process in self.started[1:]
+            for child in psutil.Process(process.pid).children()
+            if child.is_running() and "spawn_main" in " ".join(child.cmdline())
+        ]
+        return alive(found)
+
+    def stop(self) -> None:
+        for process in self.started:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Search:
+    project = Search(tmp_path_factory.mktemp("project"))
+    project.set({"search.epochs": 300})
+    return project
+
+
+@pytest.fixture(scope="module")
+def local(project: Search) -> list[bytes]:
+    project.stage("grid-search", MLP_JOBS="2")
+    return project.reports()
+
+
+@pytest.fixture
+def search(project: Search, local: list[bytes]) -> Search:
+    """The project, with nothing in its journal."""
+    for name in ("data/trials", "reports"):
+        shutil.rmtree(project.folder / name, ignore_errors=True)
+    return project
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, project: Search, local: list[bytes]
+) -> Iterator[Processes]:
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "counter.py").write_text(COUNTER)
+    # the nannies' children are not forked from the copy that a test may change
+    processes = Processes(project.folder, folder / "log", PYTHONPATH=str(folder))
+    try:
+        processes.add(2, "--preload", "counter")
+        yield processes
+    finally:
+        processes.stop()
+
+
+def test_same_bytes(search: Search, local: list[bytes], cluster: Processes):
+    out = search.stage("grid-search", MLP_CLUSTER=cluster.address).stdout
+    assert f"0 of {TRIALS} trials remembered, {TRIALS} trained" in out
+    assert search.reports() == local
+    entries = search.trials()
+    assert len(entries) == TRIALS
+    victim = next((search.folder / "data" / "trials").glob("*.json"))
+    victim.unlink()
+    out = search.stage("grid-search", MLP_CLUSTER=cluster.address).stdout
+    assert f"{TRIALS - 1} of {TRIALS} trials remembered, 1 trained" in out
+    again = search.trials()
+    assert {name for name in entries if again[name] != entries[name]} == {victim.name}
+    assert search.reports() == local
+
+
+def test_data_are_sent_once(search: Search, cluster: Processes):
+    """… per worker: not once per trial, nor again for the next call."""
+    out = search.call("python", "-c", CALLS, cluster.address).stdout
+    first, second = json.loads(out)
+    data = 1050 * 600 * 4 + 1050 * 8
+    assert len(first) == 2
+    assert all(data < count < 1.1 * data for count in first)
+    assert all(count < 0.1 * data for count in second)
+
+
+@pytest.mark.parametrize("victims", [1, 2])
+def test_kill_of_workers(search: Search, local: list[bytes], cluster: Processes, victims: int):
+    """Of one of two, and of both at once: their nannies start others."""
+    wait_until(lambda: len(cluster.workers()) == 2)
+    process = search.start(MLP_CLUSTER=cluster.address)
+    search.wait_for(TRIALS // 3)
+    for victim in cluster.workers()[:victims]:
+        victim.kill()
+    kept = search.trials()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert f"{TRIALS} trained" in out
+    assert kept.items() <= search.trials().items()
+    assert len(search.trials()) == TRIALS
+    assert search.reports() == local
+    wait_until(lambda: len(cluster.workers()) == 2)
+
+
+def test_ctrl_c(search: Search, local: list[bytes], cluster: Processes):
+    process = search.start(MLP_CLUSTER=cluster.address)
+    search.wait_for(3)
+    started = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert time.monotonic() - started < 2
+    assert process.returncode == 130
+    kept = len(search.trials())
+    assert err == f"stages.grid_search: interrupted: {kept} of {TRIALS} trials are kept\n"
+    out = search.stage("grid-search", MLP_CLUSTER=cluster.address).stdout
+    assert f"{kept} of {TRIALS} trials remembered" in out
+    assert search.reports() == local
+
+
+def test_halving(search: Search, cluster: Processes):
+    before = search.params["search"]["strategy"]
+    search.set({"search.strategy": "halving", "search.seeds": 2})
+    try:
+        search.stage("grid-search", MLP_CLUSTER=cluster.address)
+        there = search.reports()
+        shutil.rmtree(search.folder / "data" / "trials")
+        search.stage("grid-search")
+        assert search.reports() == there
+    finally:
+        search.set({"search.strategy": before, "search.seeds": 1})
+
+
+def test_unreachable(search: Search):
+    """Nobody listens, somebody who is not Dask, and no address at all."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        started = time.monotonic()
+        processes = {
+            address: search.start(MLP_CLUSTER=address)
+            for address in (
+                f"tcp://127.0.0.1:{closed.getsockname()[1]}",
+                f"tcp://127.0.0.1:{silent.getsockname()[1]}",
+                "tls://127.0.0.1:8786",  # without certificates
+                "scheduler",
+            )
+        }
+        for address, process in processes.items():
+            _, err = process.communicate(timeout=60)
+            assert time.monotonic() - started < 10
+            assert process.returncode == 2
+            assert err.startswith(f"stages.grid_search: no cluster with workers at {address}: ")
+            assert err.count("\n") == 1
+    assert search.trials() == {}
+
+
+def test_without_dask(search: Search, local: list[bytes], tmp_path: Path):
+    """A local search does not load it."""
+    (tmp_path / "distributed.py").write_text("raise ImportError('not here')\n")
+    path = str(tmp_path)
+    err = search.stage("grid-search", status=2, MLP_CLUSTER="tcp://a:1", PYTHONPATH=path).stderr
+    expected = "a cluster needs requirements-cluster.txt (not here)"
+    assert err == f"stages.grid_search: {expected}\n"
+    search.stage("grid-search", PYTHONPATH=path)
+    assert search.reports() == local
+
+
+def test_other_software(search: Search, cluster: Processes, tmp_path: Path):
+    """A worker that differs is refused, at the start and when it joins in the middle."""
+    other = tmp_path / "other"
+    for name in ("mlp", "stages"):
+        shutil.copytree(search.folder / name, other / name)
+    with (other / "mlp" / "layers.py").open("a") as file:
+        file.write("# changed\n")
+    advice = "differs in sources; start it in a copy of this project: python -m dask worker {} "
+
+    processes = Processes(search.folder, tmp_path / "log")
+    try:
+        processes.add(1)
+        process = search.start(MLP_CLUSTER=processes.address)
+        search.wait_for(1)
+        os.kill(processes.workers()[0].pid, signal.SIGSTOP)  # so that it does not end before
+        processes.add(1, code=other)
+        os.kill(processes.workers()[0].pid, signal.SIGCONT)
+        _, err = process.communicate(timeout=60)
+        for late in (True, False):
+            if not late:
+                err = search.stage("grid-search", status=2, MLP_CLUSTER=processes.address).stderr
+            assert err.startswith("stages.grid_search: worker tcp://127.0.0.1:")
+            assert advice.format(processes.address) in err
+            assert err.count("\n") == 1
+        assert process.returncode == 2
+        assert 0 < len(search.trials()) < TRIALS
+    finally:
+        processes.stop()
+
+
+def test_kill_of_the_scheduler(search: Search, tmp_path: Path):
+    processes = Processes(search.folder, tmp_path / "log")
+    try:
+        processes.add(1)
+        process = search.start(MLP_CLUSTER=processes.address)
+        search.wait_for(2)
+        processes.scheduler.kill()
+        _, err = process.communicate(timeout=60)
+    finally:
+        processes.stop()
+    assert process.returncode == 2
+    last = err.splitlines()[-1]  # Dask may log something before
+    assert last.startswith("stages.grid_search: ")
+    assert f" at {processes.address}" in last
+    kept = len(search.trials())
+    assert f"{kept} of {TRIALS} trials remembered" in search.stage("grid-search").stdout
+
+
+def test_a_trial_whose_workers_always_die(tmp_path: Path):
+    """It is recorded as failed, and only it."""
+    search = Search(tmp_path)
+    module = search.folder / "mlp" / "search.py"
+    module.write_text(
+        module.read_text().replace(
+            '    """Train one configuration and return its row:',
+            "    if config['lr'] == 0.0001 and config['hidden_size1'] == 24:\n"
+            "        os.kill(os.getpid(), 9)\n"
+            '    """Train one configuration and return its row:',
+        )
+    )
+    search.set({"search.hidden_size2": [16], "search.epochs": 20})
+    environ = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    processes = Processes(search.folder, tmp_path / "log", **environ)
+    try:
+        processes.add(2)
+        search.stage("grid-search", MLP_CLUSTER=processes.address)
+    finally:
+        processes.stop()
+    table = search.reports()[0].decode().splitlines()
+    failed = [line for line in table if "failed: 2 workers died of it" in line]
+    assert len(failed) == 1
+    assert failed[0].startswith("24,16,0.0001")
+    assert sum(line.endswith(",ok") for line in table) == 5
+    assert len(search.trials()) == 5  # a failure is not remembered
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs the command openssl")
+def test_tls(search: Search, local: list[bytes], tmp_path: Path):
+    """Certificates come from Dask's own configuration."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    files = f"-subj /CN=test -keyout {tmp_path}/key.pem -out {tmp_path}/cert.pem"
+    subprocess.run(f"{command} {files}".split(), check=True, capture_output=True)
+    tls = "DASK_DISTRIBUTED__COMM__TLS"
+    environ = {f"{tls}__CA_FILE": f"{tmp_path}/cert.pem"}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        environ[f"{tls}__{role}__CERT"] = f"{tmp_path}/cert.pem"
+        environ[f"{tls}__{role}__KEY"] = f"{tmp_path}/key.pem"
+    processes = Processes(search.folder, tmp_path / "log", protocol="tls", **environ)
+    try:
+        assert processes.address.startswith("tls://")
+        processes.add(2)
+        search.stage("grid-search", MLP_CLUSTER=processes.address, **environ)
+        assert search.reports() == local
+    finally:
+        processes.stop()
