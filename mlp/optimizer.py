@@ -16,8 +16,8 @@ from mlp.functions import Array
 from mlp.layers import Buffers
 
 # Parameters that an update takes at a time: with their gradients and what the method keeps of them,
-# they stay in a core's second-level cache (1 MB and more) from the first pass to the last.
-BLOCK = 2**15
+# they stay in a core's second-level cache (1 to 2 MB) from the first pass to the last.
+BLOCK = 2**16
 # Adam's and Momentum's averages of a gradient that has become zero shrink step by step into the
 # denormal numbers, on which processors are up to a hundred times slower. They mean nothing long
 # before: every FLUSH_EVERY steps, what is below TINY (of squares, TINY²) becomes zero.
