@@ -5,7 +5,7 @@ passes, whatever the number of layers. Nothing is allocated after the first step
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
 
@@ -18,9 +18,10 @@ from mlp.layers import Buffers
 # Parameters that an update takes at a time: with their gradients and what the method keeps of them,
 # they stay in a core's second-level cache (1 to 2 MB) from the first pass to the last.
 BLOCK = 2**16
-# Adam's and Momentum's averages of a gradient that has become zero shrink step by step into the
-# denormal numbers, on which processors are up to a hundred times slower. They mean nothing long
-# before: every FLUSH_EVERY steps, what is below TINY (of squares, TINY²) becomes zero.
+# Weights that nothing but L2 still moves shrink step by step into the denormal numbers, on which
+# processors are up to a hundred times slower, and so do Adam's and Momentum's averages of a
+# gradient that has become zero. They mean nothing long before: every FLUSH_EVERY steps, what is
+# below TINY (of squares, TINY²) becomes zero.
 FLUSH_EVERY = 100
 TINY = 1e-15
 
@@ -71,7 +72,9 @@ class Optimizer:
             self._update_block(p, g, max(n_weights - start, 0), *state)
             squares += float(np.dot(g, g))
             if self.steps % FLUSH_EVERY == 0:
-                self._flush(state)
+                self._flush(p, TINY)
+                for array, least in zip(state, self.arrays.values(), strict=True):
+                    self._flush(array, least)
         return math.sqrt(squares)
 
     def _start_step(self) -> None:
@@ -88,11 +91,10 @@ class Optimizer:
         """The method itself, on a block of parameters, their gradients, and of `arrays`."""
         raise NotImplementedError
 
-    def _flush(self, state: Sequence[Array]) -> None:
-        for array, least in zip(state, self.arrays.values(), strict=True):
-            size = np.abs(array, out=self._buffers.get("scratch", array.shape, array.dtype))
-            small = self._buffers.get("small", array.shape, np.bool_)
-            np.copyto(array, 0, where=np.less(size, least, out=small))
+    def _flush(self, array: Array, least: float) -> None:
+        size = np.abs(array, out=self._buffers.get("scratch", array.shape, array.dtype))
+        small = self._buffers.get("small", array.shape, np.bool_)
+        np.copyto(array, 0, where=np.less(size, least, out=small))
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all that later steps depend on, apart from the constructor's arguments."""

@@ -213,6 +213,16 @@ def test_no_denormals_after_the_gradient_has_become_zero(optimizer):
     assert np.isfinite(params).all()
 
 
+@EVERY_OPTIMIZER
+def test_no_denormals_where_l2_alone_moves_a_weight(name):
+    params = np.logspace(-10, 0, 30, dtype=np.float32)
+    optimizer = OPTIMIZERS[name](0.1, l2_reg=0.5)
+    for _ in range(3000):
+        optimizer.update(params, np.zeros(30, np.float32))
+        assert not np.any((params != 0) & (np.abs(params) < np.finfo(np.float32).tiny))
+    assert np.all(np.abs(params) < 1e-10)
+
+
 def test_flushing_changes_no_step_that_matters(rng):
     """300 steps, three flushes, with large and with small gradients: still the paper's Adam."""
     gradients = rng.standard_normal((300, 12)) * np.logspace(-10, 1, 12)
