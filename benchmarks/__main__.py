@@ -33,6 +33,7 @@ BATCH_SIZES = [32, 100, 256]
 IMAGES = [5_000, 10_000, 20_000, 40_000, 60_000]
 HIDDEN = [64, 128, 256, 512, 1024, 2048]
 LATE = [1, 2, 60]
+LATE_SETTINGS = {MAIN.l2_reg: MAIN, 0.01: MAIN._replace(lr=0.01, l2_reg=0.01)}
 QUICK = ["Ours", "OursCompiled", "OursPinned", "TorchFused", "Jax"]
 RESULTS = Path("benchmarks/RESULTS.md")
 
@@ -89,12 +90,15 @@ def one_thread(workers: dict[str, Worker], settings: list[Setting]) -> dict[Sett
     return cells
 
 
-def late_epochs(worker: Worker) -> dict[int, float]:
-    """Seconds of the first, second and sixtieth epoch of one run, each repeated from its start."""
-    worker.call(tasks.start, "late", "Ours", MAIN)
-    for number in LATE:
-        worker.call(tasks.train_to, "late", number)
-    calls = {n: partial(worker.call, tasks.epoch_again, "late", n) for n in LATE}
+def late_epochs(worker: Worker) -> dict[tuple[float, int], float]:
+    """Seconds of the first, second and sixtieth epoch of a run, each repeated from its start,
+    with ordinary L2 and with L2 so strong that most weights die."""
+    calls = {}
+    for l2_reg, setting in LATE_SETTINGS.items():
+        worker.call(tasks.start, f"L2 {l2_reg}", "Ours", setting)
+        for number in LATE:
+            worker.call(tasks.train_to, f"L2 {l2_reg}", number)
+            calls[l2_reg, number] = partial(worker.call, tasks.epoch_again, f"L2 {l2_reg}", number)
     return medians(calls, "epoch of a run, seconds", ROUNDS)
 
 

@@ -12,7 +12,7 @@ CHECKED = 3  # epochs after which the accuracies of all peers are compared
 _trainings: dict[str, Any] = {}
 _epochs: dict[str, int] = {}
 _accuracies: dict[str, float] = {}
-_snapshots: dict[int, dict[str, Any]] = {}
+_snapshots: dict[tuple[str, int], dict[str, Any]] = {}
 
 
 def start(name: str, peer: str, *arguments: Any) -> float:
@@ -50,14 +50,14 @@ def train_to(name: str, epoch: int) -> None:
         _trainings[name].epoch()
         _epochs[name] += 1
     model, optimizer = _trainings[name].trainer.model, _trainings[name].trainer.optimizer
-    _snapshots[epoch] = {"params": model.params.copy(), "optimizer": optimizer.state_dict()}
+    _snapshots[name, epoch] = {"params": model.params.copy(), "optimizer": optimizer.state_dict()}
 
 
 def epoch_again(name: str, epoch: int) -> float:
     """Seconds of an epoch, run once more from the state that `train_to` remembered."""
     model, optimizer = _trainings[name].trainer.model, _trainings[name].trainer.optimizer
-    model.params[:] = _snapshots[epoch]["params"]
-    optimizer.load_state_dict(_snapshots[epoch]["optimizer"])
+    model.params[:] = _snapshots[name, epoch]["params"]
+    optimizer.load_state_dict(_snapshots[name, epoch]["optimizer"])
     return _trainings[name].epoch()
 
 
