@@ -435,7 +435,8 @@ def neurons(W: Array, layer: int, *, shape: tuple[int, int] | None = None) -> Fi
         last row stays blank.
 
     Each tile has its own colour range, symmetric about zero and ending where 99.5 % of its
-    weights do, because one outlier would make all others pale. If neighbours mean something, as
+    weights do, because one outlier would make all others pale; where those are all zero, L2 has
+    taken what a neuron without gradient had. If neighbours mean something, as
     `shape` says, the smoothest images come first: what a neuron has learnt is smooth, and what is
     left of its random start is not.
     """
@@ -457,17 +458,13 @@ def neurons(W: Array, layer: int, *, shape: tuple[int, int] | None = None) -> Fi
     scale = math.floor(scale) if scale >= 2 else scale
     width, height = mosaic.shape[1] * scale / DPI, mosaic.shape[0] * scale / DPI
     total = round((height + HEADER + MARGIN) * DPI) / DPI
-    figure = _figure(
-        total,
-        f"The {n:,} neurons of layer {layer}",
-        (
-            f"Each tile: the weights of a neuron on the image’s {rows} × {cols} pixels, scaled to "
-            "their own range; smoothest first"
-            if shape
-            else f"Each tile: the weights of a neuron on the {inputs:,} neurons before it, scaled "
-            "to their own range"
-        ),
-    )
+    before = f"image’s {rows} × {cols} pixels" if shape else f"{inputs:,} neurons before it"
+    notes = [
+        f"The weights of each on the {before}, scaled to their own range",
+        *(["smoothest first"] if shape else []),
+        *([f"blank: {dead:,} that died"] if (dead := np.count_nonzero(limits == 0)) else []),
+    ]
+    figure = _figure(total, f"The {n:,} neurons of layer {layer}", "; ".join(notes))
     figure.set_layout_engine("none")
     colours: Colormap = colormaps["RdBu_r"].resampled(127).with_extremes(bad=BLANK)
     axes = figure.add_axes((MARGIN / WIDTH, MARGIN / total, width / WIDTH, height / total))

@@ -273,6 +273,8 @@ class TestNeurons:
         figure = plots.neurons(np.zeros((9, 3)), 1, shape=(3, 3))
         plots.save(figure, tmp_path / "a.png")
         assert np.nanmax(self.mosaic(figure)) == 0
+        assert any("blank: 3 that died" in text for text in texts(figure))
+        assert not any("blank" in text for text in texts(plots.neurons(np.ones((9, 3)), 2)))
 
 
 class TestConfusion:
