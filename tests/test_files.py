@@ -15,7 +15,7 @@ from mlp.files import InputError, atomic, read_json, write_json, write_npz, writ
 PACKAGE = Path(mlp.__file__).parent
 # Each module imports only from those before it, and the leaves nothing but the first two
 ORDER = ("files", "functions", "metrics", "data", "journal", "layers", "module", "optimizer")
-ORDER += ("trainer", "search", "plots", "__main__")
+ORDER += ("trainer", "search", "cluster", "plots", "__main__")
 LEAVES = ("files", "functions", "metrics", "data", "journal")
 
 
