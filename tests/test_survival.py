@@ -156,14 +156,14 @@ def test_a_trial_whose_process_always_dies(search: Search):
 @pytest.mark.parametrize("trials", moments(5))
 def test_ctrl_c(search: Search, undisturbed: list[bytes], trials: int):
     process = search.start()
-    search.wait_for(trials)
-    time.sleep(0.1)
+    search.wait_for(1)
     children = psutil.Process(process.pid).children(recursive=True)
+    search.wait_for(trials)
     started = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, err = process.communicate(timeout=20)
     assert time.monotonic() - started < 2
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     kept = len(search.trials())
     assert err.endswith(f"stages.grid_search: interrupted: {kept} of {TRIALS} trials are kept\n")
     assert "Traceback" not in err
