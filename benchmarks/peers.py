@@ -65,7 +65,7 @@ def first_weights(setting: Setting) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 class Ours:
-    """This package. Its epoch also counts hits and takes the gradient's norm, for `History`."""
+    """This package. Its epoch also counts hits and takes gradients' norms, for `History`."""
 
     adam: type[Adam] = Adam
 
@@ -107,12 +107,15 @@ class OursPinned(Ours):
 def train_epoch(trainer: Trainer) -> None:
     """The training part of `Trainer._run_epoch`, to the letter."""
     model, optimizer = trainer.model, trainer.optimizer
-    loss = hits = norm = 0.0
-    for x, t in trainer._batches.shuffled(trainer.rng):
+    loss = hits = 0.0
+    norms = []
+    for step, (x, t) in enumerate(trainer._batches.shuffled(trainer.rng)):
         batch_loss = model.loss(x, t)
         assert math.isfinite(batch_loss)
         model.backward()
-        norm += optimizer.update(model.params, model.grads, model.n_weights)
+        optimizer.update(model.params, model.grads, model.n_weights)
+        if step % 10 == 0:
+            norms.append(math.sqrt(np.dot(model.grads, model.grads)))
         loss += batch_loss * len(t)
         hits += model.hits
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlp.files import InputError, atomic
-from mlp.functions import Array
+from mlp.functions import Array, aligned_zeros
 
 IMAGES_MAGIC = 0x00000803  # unsigned bytes in three dimensions: image, row, column
 LABELS_MAGIC = 0x00000801  # unsigned bytes in one dimension
@@ -162,7 +162,7 @@ class Batches:
     def __init__(self, dataset: Dataset, size: int) -> None:
         self.dataset = dataset
         self.size = min(size, len(dataset.t))
-        self._x = np.empty((self.size, *dataset.x.shape[1:]), dataset.x.dtype)
+        self._x = aligned_zeros((self.size, *dataset.x.shape[1:]), dataset.x.dtype)
         self._t = np.empty(self.size, dataset.t.dtype)
 
     def shuffled(self, rng: np.random.Generator) -> Iterator[Dataset]:

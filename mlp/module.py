@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mlp.files import InputError, read_npz, write_npz
-from mlp.functions import Array, softmax
+from mlp.functions import Array, aligned_zeros, softmax
 from mlp.layers import Affine, Layer, ReLU, Sigmoid, SoftmaxWithLoss
 from mlp.metrics import MacroMicroAverage, confusion_matrix, macro_micro_average
 
@@ -41,8 +41,8 @@ class Module:
         sizes = [getattr(layer, name).size for layer, name in weights + biases]
         self.n_weights = sum(sizes[: len(weights)])
         dtype = getattr(*weights[0]).dtype
-        self.params: Array = np.empty(sum(sizes), dtype)
-        self.grads: Array = np.zeros(sum(sizes), dtype)
+        self.params: Array = aligned_zeros((sum(sizes),), dtype)
+        self.grads: Array = aligned_zeros((sum(sizes),), dtype)
         for (layer, name), size, end in zip(weights + biases, sizes, np.cumsum(sizes), strict=True):
             start, value = int(end) - size, getattr(layer, name)
             self.params[start:end] = value.reshape(-1)

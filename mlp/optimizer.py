@@ -5,6 +5,7 @@ passes, whatever the number of layers. Nothing is allocated after the first step
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mlp.files import InputError
-from mlp.functions import Array
+from mlp.functions import Array, aligned_zeros
 from mlp.layers import Buffers
 
 # Parameters that an update takes at a time: with their gradients and what the method keeps of them,
@@ -38,6 +39,7 @@ class Optimizer:
 
     # the vectors that the method keeps between steps, and below what an element of them is nothing
     arrays: ClassVar[Mapping[str, float]] = {}
+    block: ClassVar[int] = BLOCK
 
     def __init__(self, lr: float, *, lr_decay: float = 0.0, l2_reg: float = 0.0) -> None:
         self.lr = lr
@@ -52,30 +54,26 @@ class Optimizer:
         """The learning rate of this epoch."""
         return self.lr / (1 + self.lr_decay * self.epoch)
 
-    def update(self, params: Array, grads: Array, n_weights: int | None = None) -> float:
+    def update(self, params: Array, grads: Array, n_weights: int | None = None) -> None:
         """Make one step: change `params` (P,) by the gradient `grads` (P,), both contiguous.
 
-        L2 shrinks the first `n_weights` parameters (all if None); its gradient is added to `grads`,
-        whose norm ‖∇‖₂ is returned.
+        L2 shrinks the first `n_weights` parameters (all if None); its gradient is added to `grads`.
         """
         if self.steps == 0:
             for name in self.arrays:
-                setattr(self, name, np.zeros_like(params))
+                setattr(self, name, aligned_zeros(params.shape, params.dtype))
         self.steps += 1
         self._start_step()
         n_weights = len(params) if n_weights is None else n_weights
-        squares = 0.0
-        for start in range(0, len(params), BLOCK):
-            block = slice(start, start + BLOCK)
+        for start in range(0, len(params), self.block):
+            block = slice(start, start + self.block)
             p, g = params[block], grads[block]
             state = [getattr(self, name)[block] for name in self.arrays]
             self._update_block(p, g, max(n_weights - start, 0), *state)
-            squares += float(np.dot(g, g))
             if self.steps % FLUSH_EVERY == 0:
                 self._flush(p, TINY)
                 for array, least in zip(state, self.arrays.values(), strict=True):
                     self._flush(array, least)
-        return math.sqrt(squares)
 
     def _start_step(self) -> None:
         """What a method computes once a step, not once a block."""
@@ -107,7 +105,9 @@ class Optimizer:
         """Take over what `state_dict` returned; the state's arrays are copied."""
         self.epoch, self.steps = int(state["epoch"]), int(state["steps"])
         for name in self.arrays if self.steps else ():
-            setattr(self, name, np.array(state[name]))
+            array = aligned_zeros(state[name].shape, state[name].dtype)
+            array[:] = state[name]
+            setattr(self, name, array)
 
 
 class SGD(Optimizer):
@@ -225,6 +225,8 @@ class CompiledAdam(Adam):
     Raises InputError if numba is not installed.
     """
 
+    block = sys.maxsize  # a single pass leaves nothing in the cache to come back to
+
     def __init__(self, *arguments: float, **options: float) -> None:
         super().__init__(*arguments, **options)
         _compiled_adam()
@@ -242,11 +244,13 @@ def _adam(
     l2_reg, beta1, beta2 = number(numbers[0]), number(numbers[1]), number(numbers[2])
     eps, rate = number(numbers[3]), number(numbers[4])
     for i in range(len(params)):
+        g = grads[i]  # a number at hand, because reading back what was just written is slow
         if i < n_weights:
-            grads[i] += l2_reg * params[i]
-        m[i] = beta1 * m[i] + grads[i]
-        v[i] = beta2 * v[i] + grads[i] * grads[i]
+            g += l2_reg * params[i]
+        m[i] = beta1 * m[i] + g
+        v[i] = beta2 * v[i] + g * g
         params[i] -= rate * (m[i] / (np.sqrt(v[i]) + eps))
+        grads[i] = g
 
 
 @cache

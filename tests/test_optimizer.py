@@ -244,13 +244,12 @@ def test_blocks_change_nothing(name, n_weights, rng):
     """A vector of three blocks makes the step that its parts would make by themselves."""
     params, grads = rng.standard_normal((2, 2 * BLOCK + 7))
     whole, parts = (params.copy(), grads.copy()), (params.copy(), grads.copy())
-    norm = OPTIMIZERS[name](0.1, l2_reg=0.1).update(*whole, n_weights)
+    OPTIMIZERS[name](0.1, l2_reg=0.1).update(*whole, n_weights)
     for index in np.array_split(np.arange(len(params)), 11):
         p, g = params[index], grads[index]
         OPTIMIZERS[name](0.1, l2_reg=0.1).update(p, g, np.count_nonzero(index < n_weights))
         parts[0][index], parts[1][index] = p, g
     np.testing.assert_array_equal(whole, parts)
-    assert norm == pytest.approx(np.linalg.norm(whole[1]))
 
 
 @L2
@@ -261,10 +260,8 @@ def test_compiled_adam_gives_adams_bits(dtype, l2_reg, rng):
     params.append(params[0].copy())
     for _ in range(250):  # two flushes
         grads = (rng.standard_normal(BLOCK + 500) * 10.0 ** rng.integers(-9, 2)).astype(dtype)
-        norms = {
-            adam.update(p, grads.copy(), BLOCK + 400) for adam, p in zip(adams, params, strict=True)
-        }
-        assert len(norms) == 1
+        for adam, p in zip(adams, params, strict=True):
+            adam.update(p, grads.copy(), BLOCK + 400)
     np.testing.assert_array_equal(*params)
     for name in Adam.arrays:
         np.testing.assert_array_equal(*(getattr(adam, name) for adam in adams))
