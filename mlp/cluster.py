@@ -18,7 +18,7 @@ import numpy as np
 from mlp.data import Dataset
 from mlp.files import InputError
 from mlp.journal import Journal
-from mlp.search import Config, Row, failed, software, train_trial
+from mlp.search import Config, Results, Row, failed, software, train_trial
 
 try:
     import distributed
@@ -55,7 +55,7 @@ class Cluster:
         settings: Mapping[str, Any],
         *,
         journal: Journal | None = None,
-    ) -> Iterator[tuple[int, Row]]:
+    ) -> Results:
         """Train numbered configurations, one per thread of the workers, and yield the number and
         the row of each as it ends, and is put into the journal. The data go to each worker once,
         however many calls there are.

@@ -5,18 +5,19 @@ import hashlib
 import itertools
 import os
 import re
+import signal
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from importlib import import_module
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_info
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 Row = dict[str, Any]
+Results = Generator[tuple[int, Row], None, None]  # rows as they end, by the trials' numbers
 
 # What stands in the table for a trial without a result: tables and JSON take no NaN
 NO_RESULT = {
@@ -122,7 +124,7 @@ def run_trials(
     checkpoints: bool = False,
     cluster: "Cluster | None" = None,
     **settings: Any,
-) -> Iterator[Trial]:
+) -> Generator[Trial, None, None]:
     """Train all configurations, `jobs` at a time (-1: one per core), and yield them as they end.
 
     A row depends on its configuration and the settings (see `train_trial`) alone. Arrays that are
@@ -136,7 +138,8 @@ def run_trials(
         (the bits are the same). The journal stays here. Raises InputError if it cannot go on.
 
     A process that dies takes down neither the search nor other trials: those that were under way
-    are tried again, each by itself; one that dies again gets a row with status "failed".
+    are tried again, each by itself; one that dies again gets a row with status "failed". Ctrl-C, or
+    closing the iterator, ends those under way; the KeyboardInterrupt says how many are kept.
     """
     book = Journal(journal, _context(train, val, settings)) if journal is not None else None
     pending = []
@@ -167,31 +170,29 @@ def run_trials(
             started.append(number)
             yield task(number, configs[number])
 
-    while pending:
-        started.clear()
-        try:
+    try:
+        while pending:
+            started.clear()
             if cluster is not None:
                 there = [(number, configs[number]) for number in pending]
                 results = cluster.train(there, train, val, settings, journal=book)
             else:
-                # not a task more than there are processes, so that `started` is what is under way
-                results = Parallel(jobs, return_as="generator_unordered", pre_dispatch="n_jobs")(
-                    tasks()
-                )
-            for number, row in results:
-                pending.remove(number)
-                yield Trial(number, row, remembered=False)
-        except TerminatedWorkerError:
-            for number in [number for number in started if number in pending]:
-                config = configs[number]
-                row = (book.get(config) if book else None) or _alone(task(number, config), config)
-                pending.remove(number)
-                yield Trial(number, row, remembered=False)
-        except KeyboardInterrupt:
-            if cluster is None:
-                get_reusable_executor().shutdown(kill_workers=True)
-            kept = sum(book.get(config) is not None for config in configs) if book else 0
-            raise KeyboardInterrupt(f"{kept} of {len(configs)} trials are kept") from None
+                results = _in_processes(jobs, tasks())
+            try:
+                with contextlib.closing(results):  # which ends what is under way, if it must
+                    for number, row in results:
+                        pending.remove(number)
+                        yield Trial(number, row, remembered=False)
+            except TerminatedWorkerError:
+                for number in [number for number in started if number in pending]:
+                    config = configs[number]
+                    row = book.get(config) if book else None
+                    row = row or _alone(task(number, config), config)
+                    pending.remove(number)
+                    yield Trial(number, row, remembered=False)
+    except KeyboardInterrupt:
+        kept = sum(book.get(config) is not None for config in configs) if book else 0
+        raise KeyboardInterrupt(f"{kept} of {len(configs)} trials are kept") from None
 
 
 def run_search(
@@ -202,7 +203,7 @@ def run_search(
     rungs: Sequence[Rung],
     seeds: Sequence[int],
     **options: Any,
-) -> Iterator[Trial]:
+) -> Generator[Trial, None, None]:
     """Climb the rungs with the configurations, each trained with each seed, and yield all trials
     as they end, their rows with the number of their rung (from 1).
 
@@ -296,10 +297,24 @@ def _end_with(parent: int) -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
+def _in_processes(jobs: int, tasks: Iterable[Any]) -> Results:
+    """The rows of tasks as they end, `jobs` at a time; none is taken from `tasks` before its turn.
+
+    A terminal sends Ctrl-C to all processes, and this one answers it for all: it is held back here
+    while the others are started, because they inherit that.
+    """
+    resource_tracker.ensure_running()  # which would let Ctrl-C through again as it starts
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return Parallel(jobs, return_as="generator_unordered", pre_dispatch="n_jobs")(tasks)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _alone(task: Any, config: Config) -> Row:
     """The row of a trial in a process of its own."""
     try:
-        [(_, row)] = Parallel(n_jobs=2)([task])
+        [(_, row)] = _in_processes(2, [task])
     except TerminatedWorkerError as error:
         how = re.search(r"\{(.*)\}", str(error))  # joblib names the signals, as in {SIGKILL(-9)}
         return failed(config, f"its process died twice ({how[1] if how else 'unknown cause'})")

@@ -5,6 +5,7 @@ MLP_JOBS says how many at a time (without it, one per core), MLP_CLUSTER on whic
 
 import json
 import os
+from contextlib import closing
 from importlib import import_module
 
 import pandas as pd
@@ -63,7 +64,10 @@ def main() -> None:
     rows: dict[int, list[Row]] = {number: [] for number in range(len(configs))}
     best, remembered = 0.0, 0
     total = len(seeds) * sum(rung.configurations for rung in rungs)
-    with tqdm(total=total, desc="grid search", unit="trial", disable=None) as bar:
+    with (
+        closing(trials),  # an interruption here ends the trials under way
+        tqdm(total=total, desc="grid search", unit="trial", disable=None) as bar,
+    ):
         for number, row, was_remembered in trials:
             rows[number].append(row)
             remembered += was_remembered

@@ -5,6 +5,7 @@ import json
 import math
 
 import numpy as np
+import psutil
 import pytest
 
 from mlp.data import Dataset, load_dataset, save_dataset
@@ -88,6 +89,18 @@ def test_rows_do_not_depend_on_the_number_of_jobs(configs, data, settings):
     assert wide[0].x.nbytes > 2**20
     configs = [point | {"lr": point["lr"] / 100} for point in configs]
     assert rows_of(configs, wide, settings, jobs=2) == rows_of(configs, wide, settings, jobs=1)
+
+
+def test_trials_that_nobody_waits_for_are_ended(configs, data, settings):
+    options = {"seeds": range(20), "rungs": [Rung(4, 200)], "jobs": 2}
+    trials = run_search(
+        [config | {"hidden_size2": 64} for config in configs], *data, **options, **settings
+    )
+    next(trials)
+    at_work = [p for p in psutil.Process().children() if "popen_loky" in " ".join(p.cmdline())]
+    assert len(at_work) == 2
+    trials.close()
+    assert psutil.wait_procs(at_work, timeout=2)[1] == []
 
 
 def test_rows_do_not_depend_on_order_or_on_company(configs, data, settings):

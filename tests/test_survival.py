@@ -174,6 +174,19 @@ def test_ctrl_c(search: Search, undisturbed: list[bytes], trials: int):
     assert search.reports() == undisturbed
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6])
+def test_ctrl_c_while_workers_start(search: Search, seconds: float):
+    """They import NumPy and more before they take up a trial."""
+    process = search.start()
+    while not workers(process):
+        assert process.poll() is None
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    kept = len(search.trials())
+    assert err == f"stages.grid_search: interrupted: {kept} of {TRIALS} trials are kept\n"
+
+
 def test_dvc_goes_on_after_a_kill(search: Search, undisturbed: list[bytes]):
     """`dvc repro` and all its children are killed; the next one trains what is missing."""
     process = search.start("dvc", "repro", "grid-search")
