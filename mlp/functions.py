@@ -1,6 +1,6 @@
-"""The mathematics of the network as pure functions of arrays.
+"""The mathematics of the network as pure functions of arrays, and the arrays it is fastest on.
 
-Each keeps the dtype of a floating-point argument, holds for logits of any size, and writes
+Each function keeps the dtype of a floating-point argument, holds for logits of any size, and writes
 into `out` (which may be the argument itself) where that is given.
 """
 
@@ -58,8 +58,10 @@ def cross_entropy(x: Array, t: NDArray[np.integer]) -> float:
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Zeros, the first of which starts a cache line, as NumPy's own arrays need not: vector
-    instructions that straddle two lines take up to twice the time."""
+    """Zeros, the first at the start of a cache line, where NumPy's own arrays rarely start.
+
+    A vector instruction that reads or writes across two cache lines takes up to twice as long.
+    """
     dtype, line = np.dtype(dtype), 64
     size = math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + line, np.uint8)

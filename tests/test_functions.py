@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mlp.functions import cross_entropy, relu, sigmoid, softmax
+from mlp.functions import aligned_zeros, cross_entropy, relu, sigmoid, softmax
 
 ELEMENTWISE = pytest.mark.parametrize("function", [relu, sigmoid, softmax])
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -109,3 +109,13 @@ def test_out_may_be_another_array_or_the_argument(function, dtype, logits):
     assert function(x, out=x) is x
     np.testing.assert_array_equal(other, expected)
     np.testing.assert_array_equal(x, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.bool_])
+@pytest.mark.parametrize("shape", [(1,), (7, 5), (100, 784), (218_058,)])
+def test_aligned_zeros(shape, dtype):
+    array = aligned_zeros(shape, dtype)
+    assert (array.shape, array.dtype) == (shape, dtype)
+    assert array.ctypes.data % 64 == 0
+    assert array.flags.c_contiguous
+    assert not array.any()

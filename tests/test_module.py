@@ -119,6 +119,7 @@ def test_a_copy_is_a_network_of_its_own(duplicate, network, data):
     other = duplicate(network)
     before = network.predict_proba(data[0].x)
     np.testing.assert_array_equal(other.predict_proba(data[0].x), before)
+    assert other.params.ctypes.data % 64 == other.grads.ctypes.data % 64 == 0
     other.params[:] = 0
     assert np.all(other.predict_proba(data[0].x) == 1 / 3)
     np.testing.assert_array_equal(network.predict_proba(data[0].x), before)
