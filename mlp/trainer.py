@@ -242,25 +242,9 @@ class Trainer:
         model, optimizer = self.model, self.optimizer
         epoch = len(self.history) + 1
         optimizer.epoch = epoch - 1
-        loss = hits = 0.0
-        norms = []
-        for step, (x, t) in enumerate(self._batches.shuffled(self.rng)):
-            batch_loss = model.loss(x, t)
-            if not math.isfinite(batch_loss):
-                raise DivergenceError(
-                    f"the training loss is no longer finite in epoch {epoch}, step {step + 1}: "
-                    f"lower the learning rate ({optimizer.lr:g})"
-                )
-            model.backward()
-            optimizer.update(model.params, model.grads, model.n_weights)
-            if step % 10 == 0:
-                norms.append(math.sqrt(np.dot(model.grads, model.grads)))
-            loss += batch_loss * len(t)
-            hits += model.hits
-        n = len(self.train.t)
-        train = (
-            model.evaluate(*self.train) if self.train_metrics == "full" else (loss / n, hits / n)
-        )
+        *train, gradient_norm = self._train_on_batches()
+        if self.train_metrics == "full":
+            train = list(model.evaluate(*self.train))
         val = model.evaluate(*self.val)
         row = {
             "epoch": epoch,
@@ -270,7 +254,7 @@ class Trainer:
             "val_accuracy": val[1],
             "lr": optimizer.current_lr,
             "l2_penalty": 0.5 * optimizer.l2_reg * model.l2_norm() ** 2,
-            "gradient_norm": statistics.fmean(norms),
+            "gradient_norm": gradient_norm,
         }
         if not all(math.isfinite(value) for value in row.values()):
             raise DivergenceError(f"the loss is no longer finite after epoch {epoch}")
@@ -279,6 +263,28 @@ class Trainer:
         if not self.best_metrics or _rank(row) > _rank(self.best_metrics):
             self.best_metrics = row
             self._best_params[:] = model.params
+
+    def _train_on_batches(self) -> tuple[float, float, float]:
+        """A step on each batch of an epoch; the mean of the batches' losses and accuracies, while
+        the weights were changing, and of every tenth gradient's norm."""
+        model, optimizer = self.model, self.optimizer
+        loss = hits = 0.0
+        norms = []
+        for step, (x, t) in enumerate(self._batches.shuffled(self.rng)):
+            batch_loss = model.loss(x, t)
+            if not math.isfinite(batch_loss):
+                raise DivergenceError(
+                    f"the training loss is no longer finite in epoch {optimizer.epoch + 1}, "
+                    f"step {step + 1}: lower the learning rate ({optimizer.lr:g})"
+                )
+            model.backward()
+            optimizer.update(model.params, model.grads, model.n_weights)
+            if step % 10 == 0:
+                norms.append(math.sqrt(np.dot(model.grads, model.grads)))
+            loss += batch_loss * len(t)
+            hits += model.hits
+        n = len(self.train.t)
+        return loss / n, hits / n, statistics.fmean(norms)
 
     def _out_of_patience(self, patience: int | None) -> bool:
         if patience is None or not self.best_metrics:
