@@ -5,6 +5,7 @@ MLP_JOBS says how many at a time (without it, one per core), MLP_CLUSTER on whic
 
 import json
 import os
+import warnings
 from contextlib import closing
 from importlib import import_module
 
@@ -28,6 +29,8 @@ from stages.config import (
 
 # loky's helper process complains of what killed workers leave behind, and clears it up
 os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
+# and joblib of the trials that Ctrl-C cancels
+warnings.filterwarnings("ignore", r"\d+ tasks .*(but not used|have been cancelled)")
 
 
 def jobs() -> int:
