@@ -182,8 +182,14 @@ def test_ctrl_c_while_workers_start(search: Search, seconds: float):
     while not workers(process):
         assert process.poll() is None
     time.sleep(seconds)
+    children = psutil.Process(process.pid).children(recursive=True)
+    started = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=20)
+    while time.monotonic() - started < 2 and alive(children):
+        time.sleep(0.02)
+    assert not alive(children)
+    assert time.monotonic() - started < 2
     assert err == f"stages.grid_search: interrupted: 0 of {TRIALS} trials are kept\n"
 
 
