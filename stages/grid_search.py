@@ -67,16 +67,23 @@ def main() -> None:
     rows: dict[int, list[Row]] = {number: [] for number in range(len(configs))}
     best, remembered = 0.0, 0
     total = len(seeds) * sum(rung.configurations for rung in rungs)
-    with (
-        closing(trials),  # an interruption here ends the trials under way
-        tqdm(total=total, desc="grid search", unit="trial", disable=None) as bar,
-    ):
-        for number, row, was_remembered in trials:
-            rows[number].append(row)
-            remembered += was_remembered
-            best = max(best, row["val_accuracy"])
-            bar.set_postfix(best_val_accuracy=f"{best:.4f}", remembered=remembered, refresh=False)
-            bar.update()
+    before = set(TRIALS.glob("*.json"))
+    try:
+        with (
+            closing(trials),  # an interruption here ends the trials under way
+            tqdm(total=total, desc="grid search", unit="trial", disable=None) as bar,
+        ):
+            for number, row, was_remembered in trials:
+                rows[number].append(row)
+                remembered += was_remembered
+                best = max(best, row["val_accuracy"])
+                bar.set_postfix(best_val_accuracy=f"{best:.4f}", remembered=remembered, refresh=False)
+                bar.update()
+    except KeyboardInterrupt as interrupt:
+        if interrupt.args:
+            raise
+        kept = remembered + len(set(TRIALS.glob("*.json")) - before)  # it fell between two trials
+        raise KeyboardInterrupt(f"{kept} of {total} trials are kept") from None
 
     table = [summarise(trials_of_one) for trials_of_one in rows.values()]
     winner = best_row(table)
