@@ -77,7 +77,9 @@ def main() -> None:
                 rows[number].append(row)
                 remembered += was_remembered
                 best = max(best, row["val_accuracy"])
-                bar.set_postfix(best_val_accuracy=f"{best:.4f}", remembered=remembered, refresh=False)
+                bar.set_postfix(
+                    best_val_accuracy=f"{best:.4f}", remembered=remembered, refresh=False
+                )
                 bar.update()
     except KeyboardInterrupt as interrupt:
         if interrupt.args:
