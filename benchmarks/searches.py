@@ -38,6 +38,7 @@ def ours(configs: list[Config], jobs: int = -1, optimizer: str = "adam") -> Resu
         peers.load("val"),
         jobs=jobs,
         classes=peers.CLASSES,
+        normalisation=peers.normalisation(),
         epochs=EPOCHS,
         batch_size=100,
         lr_decay=0.0,
@@ -90,7 +91,7 @@ def sklearn(configs: list[Config]) -> Result:
     from sklearn.neural_network import MLPClassifier
 
     os.environ["PYTHONWARNINGS"] = "ignore"  # in the workers: that 2 epochs do not converge
-    train, val = peers.in_memory()
+    train, val = peers.in_memory("float32")
     start = perf_counter()
     grid = [
         {

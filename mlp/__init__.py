@@ -8,6 +8,7 @@ from typing import Any
 
 _HOME = {
     "Affine": "layers",
+    "Normalise": "layers",
     "ReLU": "layers",
     "Sigmoid": "layers",
     "Softmax": "layers",
@@ -21,7 +22,7 @@ _HOME = {
     "History": "trainer",
     "DivergenceError": "trainer",
     "Dataset": "data",
-    "Normalisation": "data",
+    "fit_normalisation": "data",
     "InputError": "files",
 }
 __all__ = list(_HOME)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlp.data import IMAGES_MAGIC, Normalisation, read_idx
+from mlp.data import IMAGES_MAGIC, read_idx
 from mlp.files import InputError
 from mlp.journal import entries
 from mlp.module import MLP
@@ -43,13 +43,13 @@ def predict(model_file: Path, paths: list[Path]) -> None:
     """Print each image's most probable class and its probability, a line an image."""
     model = MLP.from_file(model_file)
     try:
-        normalisation = Normalisation(**model.metadata["normalisation"])
         classes, shape = model.metadata["classes"], tuple(model.metadata["image_shape"])
     except KeyError as error:
         raise InputError(f"{model_file}: its metadata lacks {error}") from error
     for path in paths:
         images = read_images(path, shape)
-        for number, probabilities in enumerate(model.predict_proba(normalisation.apply(images))):
+        x = images.reshape(len(images), -1)
+        for number, probabilities in enumerate(model.predict_proba(x)):
             name = str(path) if len(images) == 1 else f"{path}[{number}]"
             y = probabilities.argmax()
             print(f"{name}: {classes[y]} {probabilities[y]:.4f}")

@@ -1,53 +1,42 @@
-"""Data sets: reading IDX files, splitting, normalising, and drawing batches."""
+"""Data sets: reading IDX files, splitting, measuring, and drawing batches."""
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlp.files import InputError, atomic
-from mlp.functions import Array, aligned_zeros
+from mlp.functions import aligned_zeros
 
 IMAGES_MAGIC = 0x00000803  # unsigned bytes in three dimensions: image, row, column
 LABELS_MAGIC = 0x00000801  # unsigned bytes in one dimension
 
 
 class Dataset(NamedTuple):
-    """Samples x (N, features), floating-point, and their labels t (N,), integers from 0."""
+    """Samples x (N, features), numbers of any kind, and their labels t (N,), integers from 0."""
 
-    x: Array
+    x: NDArray[Any]
     t: NDArray[np.integer]
 
 
-class Normalisation(NamedTuple):
-    """Maps a pixel of 0 … 255 to (pixel / 255 - mean) / std."""
+def fit_normalisation(images: NDArray[np.uint8]) -> dict[str, float]:
+    """Mean and standard deviation of all pixels of `images` (N, …), white being 1: what
+    `Normalise` is made with.
 
-    mean: float
-    std: float
-
-    @classmethod
-    def fit(cls, images: NDArray[np.uint8]) -> "Normalisation":
-        """Mean and standard deviation over all pixels of `images` (N, …).
-
-        From a histogram, so that the sums are exact. Raises InputError if all pixels are equal.
-        """
-        counts = np.zeros(256, np.int64)
-        for image in images:  # one at a time, because bincount makes integers of eight bytes
-            counts += np.bincount(image.reshape(-1), minlength=256)
-        values = np.arange(256)
-        n, total, squares = images.size, int(counts @ values), int(counts @ values**2)
-        variance = (n * squares - total * total) / (n * n)
-        if variance == 0:
-            raise InputError("all pixels of the training images have the same value")
-        return cls(total / n / 255, math.sqrt(variance) / 255)
-
-    def apply(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Images (N, …) to float32 samples (N, features)."""
-        table = ((np.arange(256) / 255 - self.mean) / self.std).astype(np.float32)
-        return table[images.reshape(len(images), -1)]
+    From a histogram, so that the sums are exact. Raises InputError if all pixels are equal.
+    """
+    counts = np.zeros(256, np.int64)
+    for image in images:  # one at a time, because bincount makes integers of eight bytes
+        counts += np.bincount(image.reshape(-1), minlength=256)
+    values = np.arange(256)
+    n, total, squares = images.size, int(counts @ values), int(counts @ values**2)
+    variance = (n * squares - total * total) / (n * n)
+    if variance == 0:
+        raise InputError("all pixels of the training images have the same value")
+    return {"mean": total / n / 255, "std": math.sqrt(variance) / 255}
 
 
 def idx_shape(path: str | Path, magic: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from mlp.files import InputError, read_npz, write_npz
 from mlp.functions import Array, aligned_zeros, softmax
-from mlp.layers import Affine, Layer, ReLU, Sigmoid, SoftmaxWithLoss
+from mlp.layers import Affine, Layer, Normalise, ReLU, Sigmoid, SoftmaxWithLoss
 from mlp.metrics import MacroMicroAverage, confusion_matrix, macro_micro_average
 
 BLOCK = 500  # rows that inference takes at a time, so that a block's activations stay in cache
@@ -29,7 +29,8 @@ class Module:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
-        self.layers[0].input_gradient = False
+        self._first = next(i for i, layer in enumerate(self.layers) if layer.weights)
+        self.layers[self._first].input_gradient = False
         self.last = SoftmaxWithLoss()
         self.metadata: dict[str, Any] = {}
         self._flatten()
@@ -58,20 +59,20 @@ class Module:
         """How many of the batch that `loss` saw last were guessed right."""
         return self.last.hits
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: NDArray[Any]) -> Array:
         """A batch (N, inputs) to logits (N, K), in a buffer that the next call writes over."""
         for layer in self.layers:
             x = layer.forward(x)
         return x
 
-    def loss(self, x: Array, t: NDArray[np.integer]) -> float:
+    def loss(self, x: NDArray[Any], t: NDArray[np.integer]) -> float:
         """Mean cross-entropy of a batch x (N, inputs) with labels t (N,), in nats."""
         return self.last.forward(self.forward(x), t)
 
     def backward(self) -> None:
         """Fill `grads` with the gradient of what `loss` returned last."""
         dout: Array | None = self.last.backward()
-        for layer in reversed(self.layers):
+        for layer in reversed(self.layers[self._first :]):
             assert dout is not None
             dout = layer.backward(dout)
 
@@ -80,7 +81,7 @@ class Module:
         weights = self.params[: self.n_weights]
         return math.sqrt(np.dot(weights, weights))
 
-    def predict_proba(self, x: Array) -> Array:
+    def predict_proba(self, x: NDArray[Any]) -> Array:
         """The probability of each class: samples (N, inputs) to (N, K).
 
         Raises InputError if the samples have another number of features than the network inputs.
@@ -88,11 +89,11 @@ class Module:
         logits = [self.forward(block).copy() for block in self._blocks(x)]
         return softmax(np.concatenate(logits))
 
-    def predict(self, x: Array) -> NDArray[np.int64]:
+    def predict(self, x: NDArray[Any]) -> NDArray[np.int64]:
         """The most probable class of samples (N, inputs): (N,). Raises as `predict_proba`."""
         return self.predict_proba(x).argmax(axis=1)
 
-    def evaluate(self, x: Array, t: NDArray[np.integer]) -> tuple[float, float]:
+    def evaluate(self, x: NDArray[Any], t: NDArray[np.integer]) -> tuple[float, float]:
         """Loss (mean cross-entropy, in nats) and accuracy on samples x (N, inputs), labels t (N,).
 
         Raises as `predict_proba`, and InputError if there are not as many labels as samples.
@@ -106,11 +107,11 @@ class Module:
             start += len(block)
         return loss / len(t), hits / len(t)
 
-    def compute_accuracy(self, x: Array, t: NDArray[np.integer]) -> float:
+    def compute_accuracy(self, x: NDArray[Any], t: NDArray[np.integer]) -> float:
         """Share of the samples x (N, inputs) that are guessed as t (N,) says."""
         return self.evaluate(x, t)[1]
 
-    def compute_macro_micro_avg(self, x: Array, t: NDArray[np.integer]) -> MacroMicroAverage:
+    def compute_macro_micro_avg(self, x: NDArray[Any], t: NDArray[np.integer]) -> MacroMicroAverage:
         """Macro and micro precision, recall and F1 on samples x (N, inputs) with labels t (N,)."""
         y = self.predict_proba(x)
         return macro_micro_average(confusion_matrix(t, y.argmax(axis=1), y.shape[1]))
@@ -157,7 +158,7 @@ class Module:
             for name in layer.weights + layer.biases:
                 yield f"{type(layer).__name__}{number}.{name}", getattr(layer, name)
 
-    def _blocks(self, x: Array) -> Iterator[Array]:
+    def _blocks(self, x: NDArray[Any]) -> Iterator[NDArray[Any]]:
         features = next(layer for layer in self.layers if isinstance(layer, Affine)).W.shape[0]
         if x.ndim != 2 or x.shape[1] != features:
             raise InputError(f"samples of shape {x.shape}: this network takes (N, {features})")
@@ -170,6 +171,9 @@ class MLP(Module):
 
     `MLP(784, [256, 64], 10, rng=rng)` is 784 → 256 → 64 → 10. Weights before a ReLU are
     initialised after He et al. (2015), the others after Glorot and Bengio (2010).
+
+    normalisation: the arguments of a `Normalise` layer in front, for inputs that are pixels.
+
     Raises ValueError for an unknown activation.
     """
 
@@ -180,6 +184,7 @@ class MLP(Module):
         output_size: int,
         *,
         activation: Literal["relu", "sigmoid"] = "relu",
+        normalisation: Mapping[str, float] | None = None,
         rng: np.random.Generator,
         dtype: DTypeLike = np.float32,
     ) -> None:
@@ -189,7 +194,10 @@ class MLP(Module):
         self.hidden_sizes = list(hidden_sizes)
         self.output_size = output_size
         self.activation = activation
+        self.normalisation = dict(normalisation) if normalisation else None
         layers: list[Layer] = []
+        if normalisation:
+            layers.append(Normalise(**normalisation, dtype=dtype))
         inputs = input_size
         for outputs in hidden_sizes:
             init: Literal["he", "glorot"] = "he" if activation == "relu" else "glorot"
@@ -205,6 +213,7 @@ class MLP(Module):
             "hidden_sizes": self.hidden_sizes,
             "output_size": self.output_size,
             "activation": self.activation,
+            "normalisation": self.normalisation,
         }
 
     @classmethod

@@ -306,6 +306,7 @@ def make_trainer(
     val: Dataset,
     *,
     classes: int,
+    normalisation: Mapping[str, float] | None = None,
     batch_size: int,
     lr_decay: float,
     seed: int,
@@ -316,6 +317,7 @@ def make_trainer(
     config: hidden_size1, hidden_size2, activation, optimizer (a name of `OPTIMIZERS`), lr,
         l2_reg. Together with `seed` it decides every random draw, so that a configuration gives
         the same network wherever and whenever it is trained.
+    normalisation: as `MLP` takes it. The network is of the data's dtype, float32 for integers.
     """
     # the compiled Adam draws what Adam draws, and so trains the same network, to the bit
     drawing = {**config, "optimizer": config["optimizer"].removesuffix("_compiled")}
@@ -327,8 +329,9 @@ def make_trainer(
         [config["hidden_size1"], config["hidden_size2"]],
         classes,
         activation=config["activation"],
+        normalisation=normalisation,
         rng=weights_rng,
-        dtype=train.x.dtype,
+        dtype=np.result_type(train.x, np.float32),
     )
     optimizer = OPTIMIZERS[config["optimizer"]](
         config["lr"], lr_decay=lr_decay, l2_reg=config["l2_reg"]

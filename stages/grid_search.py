@@ -51,6 +51,7 @@ def main() -> None:
     rungs = halving(len(configs), search.epochs, rungs=steps, factor=search.halving.factor)
     seeds = range(params.base.seed, params.base.seed + search.seeds)
     address = os.environ.get("MLP_CLUSTER")
+    meta = read_json(PROCESSED_META)
     trials = run_search(
         configs,
         load_dataset(PROCESSED, "train"),
@@ -58,7 +59,8 @@ def main() -> None:
         jobs=jobs(),
         cluster=import_module("mlp.cluster").Cluster(address) if address else None,  # loads Dask
         journal=TRIALS,
-        classes=len(read_json(PROCESSED_META)["classes"]),
+        classes=len(meta["classes"]),
+        normalisation=meta["normalisation"],
         rungs=rungs,
         seeds=seeds,
         batch_size=search.batch_size,
@@ -70,7 +72,7 @@ def main() -> None:
     before = set(TRIALS.glob("*.json"))
     try:
         with (
-            closing(trials),  # an interruption here ends the trials under way
+            closing(trials),  # whatever ends this ends the trials under way
             tqdm(total=total, desc="grid search", unit="trial", disable=None) as bar,
         ):
             for number, row, was_remembered in trials:
@@ -81,10 +83,8 @@ def main() -> None:
                     best_val_accuracy=f"{best:.4f}", remembered=remembered, refresh=False
                 )
                 bar.update()
-    except KeyboardInterrupt as interrupt:
-        if interrupt.args:
-            raise
-        kept = remembered + len(set(TRIALS.glob("*.json")) - before)  # it fell between two trials
+    except KeyboardInterrupt:
+        kept = remembered + len(set(TRIALS.glob("*.json")) - before)
         raise KeyboardInterrupt(f"{kept} of {total} trials are kept") from None
 
     table = [summarise(trials_of_one) for trials_of_one in rows.values()]

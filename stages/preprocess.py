@@ -1,4 +1,4 @@
-"""Turn the IDX files into normalised float32 arrays, with validation images split off.
+"""Check the images, split validation images off, and measure what the network normalises by.
 
 Of the test files only the headers are read here, so that a mismatch is found before the search
 rather than after it; their content is left to the evaluate stage.
@@ -8,8 +8,8 @@ import numpy as np
 
 from mlp.data import (
     Dataset,
-    Normalisation,
     check_pair,
+    fit_normalisation,
     read_pair,
     save_dataset,
     stratified_split,
@@ -40,15 +40,15 @@ def main() -> None:
 
     rng = np.random.default_rng(params.base.seed)
     train, val = stratified_split(t, params.preprocess.val_size, rng)
-    normalisation = Normalisation.fit(images[train])
+    x = images.reshape(len(images), -1)
     for name, part in {"train": train, "val": val}.items():
-        save_dataset(PROCESSED, name, Dataset(normalisation.apply(images[part]), t[part]))
+        save_dataset(PROCESSED, name, Dataset(x[part], t[part]))
     write_json(
         PROCESSED_META,
         {
             "classes": classes,
             "image_shape": images.shape[1:],
-            "normalisation": normalisation._asdict(),
+            "normalisation": fit_normalisation(x[train]),
         },
     )
     print(f"{len(train):,} training and {len(val):,} validation images")

@@ -27,6 +27,7 @@ def main() -> None:
         load_dataset(PROCESSED, "train"),
         load_dataset(PROCESSED, "val"),
         classes=len(meta["classes"]),
+        normalisation=meta.pop("normalisation"),  # the model file has it in its architecture
         batch_size=train.batch_size,
         lr_decay=train.lr_decay,
         seed=params.base.seed,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlp.functions import cross_entropy, softmax
-from mlp.layers import Affine, ReLU, Sigmoid, Softmax, SoftmaxWithLoss
+from mlp.layers import Affine, Normalise, ReLU, Sigmoid, Softmax, SoftmaxWithLoss
 
 
 def affine(dtype=np.float64):
@@ -14,7 +14,11 @@ def affine(dtype=np.float64):
     return layer
 
 
-LAYERS = pytest.mark.parametrize("make", [affine, ReLU, Sigmoid, Softmax])
+def normalise(dtype=np.float64):
+    return Normalise(0.3, 0.4, dtype=dtype)
+
+
+LAYERS = pytest.mark.parametrize("make", [normalise, affine, ReLU, Sigmoid, Softmax])
 
 
 @pytest.fixture
@@ -68,6 +72,21 @@ def test_affine_by_hand():
     np.testing.assert_array_equal(layer.backward(np.array([[1.0, 0, -1]])), [[-2, -2]])
     np.testing.assert_array_equal(layer.dW, [[1, 0, -1], [2, 0, -2]])
     np.testing.assert_array_equal(layer.db, [1, 0, -1])
+
+
+def test_normalise_by_hand():
+    x = np.array([[0, 51, 255]], np.uint8)
+    # (0 - 0.2) / 0.4, (0.2 - 0.2) / 0.4, (1 - 0.2) / 0.4
+    y = Normalise(0.2, 0.4).forward(x)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, [[-0.5, 0, 2]], rtol=1e-6, atol=1e-7)
+
+
+def test_normalise_takes_numbers_of_any_kind(rng):
+    x = rng.integers(0, 256, (5, 6))
+    expected = normalise().forward(x.astype(np.float64))
+    for dtype in (np.uint8, np.int64, np.float32):
+        np.testing.assert_array_equal(normalise().forward(x.astype(dtype)), expected)
 
 
 def test_relu_passes_no_gradient_at_zero():
@@ -153,7 +172,9 @@ def test_buffers_are_reused(make, x):
     assert np.shares_memory(layer.backward(dout_for(smaller)), dx)
 
 
-@pytest.mark.parametrize("make", [lambda: affine(np.float32), ReLU, Sigmoid, Softmax])
+@pytest.mark.parametrize(
+    "make", [lambda: normalise(np.float32), lambda: affine(np.float32), ReLU, Sigmoid, Softmax]
+)
 def test_float32_stays_float32(make, x):
     layer = make()
     y = layer.forward(x.astype(np.float32))

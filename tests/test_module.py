@@ -80,6 +80,29 @@ def test_only_the_first_layer_skips_its_input_gradient(network):
     assert [layer.input_gradient for layer in network.layers] == [False, True, True, True, True]
 
 
+@pytest.fixture
+def pixels(rng):
+    """Twenty images of five pixels."""
+    return rng.integers(0, 256, (20, 5), np.uint8)
+
+
+def test_normalisation_in_front(pixels, rng):
+    """… is that of the samples; neither it nor the first Affine computes an input gradient."""
+    options = {"normalisation": {"mean": 0.3, "std": 0.4}}
+    network, plain = new(**options), new()
+    samples, t = (pixels / 255 - 0.3) / 0.4, rng.integers(0, 3, 20)
+    assert network.loss(pixels, t) == pytest.approx(plain.loss(samples, t), rel=1e-12)
+    for each in (network, plain):
+        each.backward()
+    np.testing.assert_allclose(network.grads, plain.grads, rtol=1e-9, atol=1e-15)
+    assert [layer.input_gradient for layer in network.layers if layer.weights] == [
+        False,
+        True,
+        True,
+    ]
+    np.testing.assert_allclose(network.predict_proba(pixels), plain.predict_proba(samples))
+
+
 def test_any_stack_of_layers_is_a_module(data, rng):
     network = Module(
         [Affine(5, 4, rng=rng), Sigmoid(), Affine(4, 4, rng=rng), ReLU(), Affine(4, 3, rng=rng)]
@@ -287,7 +310,8 @@ def test_round_trip_is_exact(network, path):
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_from_file(activation, dtype, data, tmp_path):
-    network = new([7, 2, 4], activation=activation, dtype=dtype)
+    normalisation = {"mean": 0.1 + 0.2, "std": 0.4}
+    network = new([7, 2, 4], activation=activation, normalisation=normalisation, dtype=dtype)
     network.metadata = METADATA
     network.save_parameters(tmp_path / "model.npz")
     other = MLP.from_file(tmp_path / "model.npz")
@@ -324,6 +348,7 @@ def test_model_file_holds_plain_arrays_by_name(network, path):
         "hidden_sizes": [6, 4],
         "output_size": 3,
         "activation": "relu",
+        "normalisation": None,
     }
     for number, layer in enumerate(affines(network), start=1):
         np.testing.assert_array_equal(arrays.pop(f"Affine{number}.W"), layer.W)
@@ -480,6 +505,10 @@ def test_from_file_of_a_broken_file(breaks, path):
         {"hidden_sizes": 6},
         {"hidden_sizes": [6, "4"]},
         {"activation": "tanh"},
+        {"normalisation": 0.5},
+        {"normalisation": {"mean": 0.5}},
+        {"normalisation": {"mean": 0.5, "std": 0}},
+        {"normalisation": {"mean": "0.5", "std": 1}},
         {"depth": 3},
         {"output_size": None},
     ],
