@@ -139,7 +139,7 @@ def run_trials(
 
     A process that dies takes down neither the search nor other trials: those that were under way
     are tried again, each by itself; one that dies again gets a row with status "failed". Ctrl-C, or
-    closing the iterator, ends those under way; the KeyboardInterrupt says how many are kept.
+    closing the iterator, ends those under way.
     """
     book = Journal(journal, _context(train, val, settings)) if journal is not None else None
     pending = []
@@ -170,29 +170,25 @@ def run_trials(
             started.append(number)
             yield task(number, configs[number])
 
-    try:
-        while pending:
-            started.clear()
-            if cluster is not None:
-                there = [(number, configs[number]) for number in pending]
-                results = cluster.train(there, train, val, settings, journal=book)
-            else:
-                results = _in_processes(jobs, tasks())
-            try:
-                with contextlib.closing(results):  # which ends what is under way, if it must
-                    for number, row in results:
-                        pending.remove(number)
-                        yield Trial(number, row, remembered=False)
-            except TerminatedWorkerError:
-                for number in [number for number in started if number in pending]:
-                    config = configs[number]
-                    row = book.get(config) if book else None
-                    row = row or _alone(task(number, config), config)
+    while pending:
+        started.clear()
+        if cluster is not None:
+            there = [(number, configs[number]) for number in pending]
+            results = cluster.train(there, train, val, settings, journal=book)
+        else:
+            results = _in_processes(jobs, tasks())
+        try:
+            with contextlib.closing(results):  # which ends what is under way, if it must
+                for number, row in results:
                     pending.remove(number)
                     yield Trial(number, row, remembered=False)
-    except KeyboardInterrupt:
-        kept = sum(book.get(config) is not None for config in configs) if book else 0
-        raise KeyboardInterrupt(f"{kept} of {len(configs)} trials are kept") from None
+        except TerminatedWorkerError:
+            for number in [number for number in started if number in pending]:
+                config = configs[number]
+                row = book.get(config) if book else None
+                row = row or _alone(task(number, config), config)
+                pending.remove(number)
+                yield Trial(number, row, remembered=False)
 
 
 def run_search(
