@@ -77,8 +77,8 @@ class Optimizer:
 
     def _flush(self, array: Array, least: float) -> None:
         size = np.abs(array, out=self._buffers.get("scratch", array.shape, array.dtype))
-        small = self._buffers.get("small", array.shape, np.bool_)
-        np.copyto(array, 0, where=np.less(size, least, out=small))
+        large = self._buffers.get("large", array.shape, np.bool_)
+        array *= np.greater_equal(size, least, out=large)
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all that later steps depend on, apart from the constructor's arguments."""

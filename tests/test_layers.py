@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlp.functions import cross_entropy, softmax
-from mlp.layers import Affine, Normalise, ReLU, Sigmoid, Softmax, SoftmaxWithLoss
+from mlp.layers import Affine, Buffers, Normalise, ReLU, Sigmoid, Softmax, SoftmaxWithLoss
 
 
 def affine(dtype=np.float64):
@@ -170,6 +170,20 @@ def test_buffers_are_reused(make, x):
     smaller = layer.forward(x[:3])
     assert np.shares_memory(smaller, y)
     assert np.shares_memory(layer.backward(dout_for(smaller)), dx)
+
+
+def test_buffers_keep_one_memory_for_batches_of_all_sizes():
+    buffers = Buffers()
+    for n in (5, 7, 5, 2):
+        buffer = buffers.get("a", (n, 3), np.float64, 1)
+        assert buffer.shape == (n, 3)
+        assert np.all(buffer == 1)
+    largest = buffers.get("a", (7, 3), np.float64)
+    largest[:] = 2
+    for n in (5, 2):
+        assert np.all(buffers.get("a", (n, 3), np.float64, 1) == 2)  # filled only once
+    assert not np.shares_memory(largest, buffers.get("b", (7, 3), np.float64))
+    assert buffers.get("a", (7, 3), np.float32).dtype == np.float32
 
 
 @pytest.mark.parametrize(
