@@ -197,8 +197,9 @@ One thread is {results.main}.
 
 {ratio_table(results.cells)}
 All train the same network on the same 55,000 images with Adam (lr 0.001) and L2 (0.0001, weights
-alone), each on one core. An epoch is shuffling, gathering, loss, gradient and update. The floor is
-the epoch's matrix products alone, by the same NumPy on the same buffers and kernels.
+alone), each on one core. An epoch is shuffling, gathering, normalising, loss, gradient and update;
+scikit-learn and the textbook have the images normalised before. The floor is the epoch's matrix
+products alone, by the same NumPy on the same buffers and kernels.
 
 Seconds per epoch:
 
