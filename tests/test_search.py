@@ -91,6 +91,7 @@ def test_rows_do_not_depend_on_the_number_of_jobs(configs, data, settings):
     assert rows_of(configs, wide, settings, jobs=2) == rows_of(configs, wide, settings, jobs=1)
 
 
+@pytest.mark.filterwarnings("ignore:.*cancelled")  # joblib's, of what is under way
 def test_trials_that_nobody_waits_for_are_ended(configs, data, settings):
     options = {"seeds": range(20), "rungs": [Rung(4, 200)], "jobs": 2}
     trials = run_search(

@@ -193,6 +193,33 @@ def test_ctrl_c_while_workers_start(search: Search, seconds: float):
     assert err == f"stages.grid_search: interrupted: 0 of {TRIALS} trials are kept\n"
 
 
+@pytest.mark.parametrize("remembered", [0, 4])
+def test_ctrl_c_between_two_trials(search: Search, undisturbed: list[bytes], remembered: int):
+    """… while the stage is at a finished trial's row; some trials are from an earlier search."""
+    if remembered:
+        search.set({"search.lr": [0.01]})
+        search.stage("grid-search")
+        search.set(SEARCH)
+    stage = search.folder / "stages" / "grid_search.py"
+    text = stage.read_text()
+    moment = f"if sum(map(len, rows.values())) == {remembered + 3}:"
+    stop = f"bar.update()\n                {moment}\n                    raise KeyboardInterrupt\n"
+    stage.write_text(text.replace("bar.update()\n", stop))
+    process = search.start()
+    children = []
+    while process.poll() is None:
+        children = workers(process) or children
+    kept = len(search.trials())
+    assert kept >= remembered + 3
+    error = f"stages.grid_search: interrupted: {kept} of {TRIALS} trials are kept\n"
+    assert (process.returncode, process.communicate()[1]) == (130, error)
+    assert children
+    assert not alive(children)
+    stage.write_text(text)
+    search.stage("grid-search")
+    assert search.reports() == undisturbed
+
+
 def test_dvc_goes_on_after_a_kill(search: Search, undisturbed: list[bytes]):
     """`dvc repro` and all its children are killed; the next one trains what is missing."""
     process = search.start("dvc", "repro", "grid-search")
