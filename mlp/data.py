@@ -1,4 +1,4 @@
-"""Data sets: reading IDX files, splitting, measuring, and drawing batches."""
+"""Data sets: reading IDX files, mean and deviation, splitting, and drawing batches."""
 
 import math
 from collections.abc import Iterator

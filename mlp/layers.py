@@ -16,7 +16,7 @@ from mlp.functions import Array, aligned_zeros, sigmoid, softmax
 
 
 class Buffers:
-    """Arrays by name, filled with `value` once and then lent again to every batch that is not
+    """Arrays by name, made once, filled with `value`, and lent again to every batch that is not
     larger."""
 
     def __init__(self) -> None:
@@ -70,9 +70,9 @@ class Layer:
 class Normalise(Layer):
     """y = (x / 255 - mean) / std: pixels of 0 … 255 to numbers around zero.
 
-    As a layer, because then a network takes images as they are, and data stay bytes on their way to
-    it: a quarter of the memory, and of the time that drawing a batch takes. `fit_normalisation`
-    finds mean and std.
+    A layer, so that a network takes images as they are, and data stay bytes on their way to it: a
+    quarter of the memory, and of what is moved to draw a batch. `fit_normalisation` finds mean and
+    std.
     """
 
     def __init__(self, mean: float, std: float, *, dtype: DTypeLike = np.float32) -> None:

@@ -72,7 +72,7 @@ class Optimizer:
         self._descend(params, grads, scratch)
 
     def _descend(self, params: Array, grads: Array, scratch: Array) -> None:
-        """The method itself. `scratch` is any array of their size."""
+        """The method itself, L2 being in `grads`; `scratch` is an array of their size to use."""
         raise NotImplementedError
 
     def _flush(self, array: Array, least: float) -> None:
@@ -176,7 +176,7 @@ class Adam(Optimizer):
         self.power1 = self.power2 = 1.0
 
     def _rate_and_eps(self) -> tuple[float, float]:
-        """The two numbers of the next step."""
+        """Count a step for the averages' corrections, and return its two factors."""
         self.power1 *= self.beta1
         self.power2 *= self.beta2
         scale1 = (1 - self.beta1) / (1 - self.power1)
