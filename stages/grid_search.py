@@ -6,6 +6,8 @@ MLP_JOBS says how many at a time (without it, one per core), MLP_CLUSTER on whic
 import json
 import os
 import warnings
+from collections import defaultdict
+from collections.abc import Generator
 from contextlib import closing
 from importlib import import_module
 
@@ -14,7 +16,7 @@ from tqdm import tqdm
 
 from mlp.data import load_dataset
 from mlp.files import InputError, read_json, write_json, write_text
-from mlp.search import Row, best_row, expand_grid, halving, run_search, summarise
+from mlp.search import Row, Trial, best_row, expand_grid, halving, run_search, summarise
 from stages import run
 from stages.config import (
     BEST_PARAMS,
@@ -39,6 +41,31 @@ def jobs() -> int:
         return int(text)
     except ValueError:
         raise InputError(f"MLP_JOBS={text}: allowed is a whole number, -1 for all cores") from None
+
+
+def follow(trials: Generator[Trial, None, None], total: int) -> tuple[dict[int, list[Row]], int]:
+    """The rows of each configuration by its number, with a bar on the way, and how many trials
+    were remembered. Ctrl-C says how many are kept."""
+    rows: dict[int, list[Row]] = defaultdict(list)
+    best, remembered = 0.0, 0
+    before = set(TRIALS.glob("*.json"))
+    try:
+        with (
+            closing(trials),  # whatever ends this ends the trials under way
+            tqdm(total=total, desc="grid search", unit="trial", disable=None) as bar,
+        ):
+            for number, row, was_remembered in trials:
+                rows[number].append(row)
+                remembered += was_remembered
+                best = max(best, row["val_accuracy"])
+                bar.set_postfix(
+                    best_val_accuracy=f"{best:.4f}", remembered=remembered, refresh=False
+                )
+                bar.update()
+    except KeyboardInterrupt:
+        kept = remembered + len(set(TRIALS.glob("*.json")) - before)
+        raise KeyboardInterrupt(f"{kept} of {total} trials are kept") from None
+    return rows, remembered
 
 
 def main() -> None:
@@ -66,28 +93,10 @@ def main() -> None:
         batch_size=search.batch_size,
         lr_decay=search.lr_decay,
     )
-    rows: dict[int, list[Row]] = {number: [] for number in range(len(configs))}
-    best, remembered = 0.0, 0
     total = len(seeds) * sum(rung.configurations for rung in rungs)
-    before = set(TRIALS.glob("*.json"))
-    try:
-        with (
-            closing(trials),  # whatever ends this ends the trials under way
-            tqdm(total=total, desc="grid search", unit="trial", disable=None) as bar,
-        ):
-            for number, row, was_remembered in trials:
-                rows[number].append(row)
-                remembered += was_remembered
-                best = max(best, row["val_accuracy"])
-                bar.set_postfix(
-                    best_val_accuracy=f"{best:.4f}", remembered=remembered, refresh=False
-                )
-                bar.update()
-    except KeyboardInterrupt:
-        kept = remembered + len(set(TRIALS.glob("*.json")) - before)
-        raise KeyboardInterrupt(f"{kept} of {total} trials are kept") from None
+    rows, remembered = follow(trials, total)
 
-    table = [summarise(trials_of_one) for trials_of_one in rows.values()]
+    table = [summarise(rows[number]) for number in range(len(configs))]
     winner = best_row(table)
     if winner is None:
         raise InputError(f"none of {len(table)} trials has a result: try lower values of search.lr")
