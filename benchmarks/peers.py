@@ -53,10 +53,17 @@ def normalisation() -> dict[str, float]:
 
 
 @functools.cache
-def in_memory(dtype: str = "uint8") -> tuple[Dataset, Dataset]:
-    """Training and validation set in no file's memory; bytes, or normalised if of another dtype."""
-    samples = np.array if dtype == "uint8" else Normalise(**normalisation(), dtype=dtype).forward
-    return tuple(Dataset(samples(x).copy(), np.array(t)) for x, t in map(load, ("train", "val")))
+def in_memory() -> tuple[Dataset, Dataset]:
+    """Training and validation set as arrays that no file backs, for libraries that want that."""
+    return tuple(Dataset(*map(np.array, load(name))) for name in ("train", "val"))
+
+
+@functools.cache
+def normalised(dtype: str) -> tuple[Dataset, Dataset]:
+    """… normalised, for those that do not normalise batch by batch."""
+    return tuple(
+        Dataset(Normalise(**normalisation(), dtype=dtype).forward(x), t) for x, t in in_memory()
+    )
 
 
 def join(*parts: Dataset) -> Dataset:
@@ -269,7 +276,7 @@ class Sklearn:
     def __init__(self, setting: Setting) -> None:
         from sklearn.neural_network import MLPClassifier
 
-        self.train, self.val = in_memory("float32")
+        self.train, self.val = normalised("float32")
         self.net = MLPClassifier(
             (setting.hidden_size1, setting.hidden_size2),
             alpha=setting.l2_reg * setting.batch_size,
@@ -291,7 +298,7 @@ class Textbook:
     """The loop that a textbook prints: NumPy in float64, a new array for every result."""
 
     def __init__(self, setting: Setting) -> None:
-        self.train, self.val = in_memory("float64")
+        self.train, self.val = normalised("float64")
         self.setting = setting
         self.rng = np.random.default_rng(SEED)
         self.params = [p.astype("float64") for pair in first_weights(setting) for p in pair]

@@ -91,7 +91,7 @@ def sklearn(configs: list[Config]) -> Result:
     from sklearn.neural_network import MLPClassifier
 
     os.environ["PYTHONWARNINGS"] = "ignore"  # in the workers: that 2 epochs do not converge
-    train, val = peers.in_memory("float32")
+    train, val = peers.normalised("float32")
     start = perf_counter()
     grid = [
         {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlp.data import IMAGES_MAGIC, read_idx
 from mlp.files import InputError
-from mlp.journal import entries
+from mlp.journal import entries, entry_files
 from mlp.module import MLP
 
 
@@ -70,7 +70,7 @@ def list_trials(folder: Path) -> None:
 
 def clear_trials(folder: Path) -> None:
     """Forget all trials: the next search trains each of them again."""
-    files = list(folder.glob("*.json"))
+    files = entry_files(folder)
     for file in (*files, *folder.glob("*.npz")):  # the latter are checkpoints of trials
         file.unlink()
     print(f"{len(files)} trials removed from {folder}")

@@ -74,9 +74,14 @@ def read_entry(path: Path) -> Entry:
     return entry
 
 
+def entry_files(folder: str | Path) -> list[Path]:
+    """The files of all entries in a folder, damaged ones too, oldest first."""
+    return sorted(Path(folder).glob("*.json"), key=lambda path: path.stat().st_mtime)
+
+
 def entries(folder: str | Path) -> Iterator[Entry]:
     """All entries in a folder that are not damaged, oldest first."""
-    for path in sorted(Path(folder).glob("*.json"), key=lambda path: path.stat().st_mtime):
+    for path in entry_files(folder):
         try:
             yield read_entry(path)
         except InputError as error:

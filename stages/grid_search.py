@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from mlp.data import load_dataset
 from mlp.files import InputError, read_json, write_json, write_text
+from mlp.journal import entry_files
 from mlp.search import Row, Trial, best_row, expand_grid, halving, run_search, summarise
 from stages import run
 from stages.config import (
@@ -48,7 +49,7 @@ def follow(trials: Generator[Trial, None, None], total: int) -> tuple[dict[int, 
     were remembered. Ctrl-C says how many are kept."""
     rows: dict[int, list[Row]] = defaultdict(list)
     best, remembered = 0.0, 0
-    before = set(TRIALS.glob("*.json"))
+    before = set(entry_files(TRIALS))
     try:
         with (
             closing(trials),  # whatever ends this ends the trials under way
@@ -63,7 +64,7 @@ def follow(trials: Generator[Trial, None, None], total: int) -> tuple[dict[int, 
                 )
                 bar.update()
     except KeyboardInterrupt:
-        kept = remembered + len(set(TRIALS.glob("*.json")) - before)
+        kept = remembered + len(set(entry_files(TRIALS)) - before)
         raise KeyboardInterrupt(f"{kept} of {total} trials are kept") from None
     return rows, remembered
 

@@ -39,19 +39,21 @@ def main() -> None:
         )
 
     rng = np.random.default_rng(params.base.seed)
-    train, val = stratified_split(t, params.preprocess.val_size, rng)
+    split = stratified_split(t, params.preprocess.val_size, rng)
     x = images.reshape(len(images), -1)
-    for name, part in {"train": train, "val": val}.items():
-        save_dataset(PROCESSED, name, Dataset(x[part], t[part]))
+    train, val = (Dataset(x[part], t[part]) for part in split)
+    normalisation = fit_normalisation(train.x)
+    save_dataset(PROCESSED, "train", train)
+    save_dataset(PROCESSED, "val", val)
     write_json(
         PROCESSED_META,
         {
             "classes": classes,
             "image_shape": images.shape[1:],
-            "normalisation": fit_normalisation(x[train]),
+            "normalisation": normalisation,
         },
     )
-    print(f"{len(train):,} training and {len(val):,} validation images")
+    print(f"{len(train.t):,} training and {len(val.t):,} validation images")
 
 
 if __name__ == "__main__":

@@ -22,12 +22,13 @@ def main() -> None:
     chosen = {name: getattr(train, name) for name in CONFIGURATION}
     config = {name: winner[name] if value == "best" else value for name, value in chosen.items()}
     meta = read_json(PROCESSED_META)
+    normalisation = meta.pop("normalisation")  # the model file has it in its architecture
     trainer = make_trainer(
         config,
         load_dataset(PROCESSED, "train"),
         load_dataset(PROCESSED, "val"),
         classes=len(meta["classes"]),
-        normalisation=meta.pop("normalisation"),  # the model file has it in its architecture
+        normalisation=normalisation,
         batch_size=train.batch_size,
         lr_decay=train.lr_decay,
         seed=params.base.seed,

@@ -95,11 +95,7 @@ def test_normalisation_in_front(pixels, rng):
     for each in (network, plain):
         each.backward()
     np.testing.assert_allclose(network.grads, plain.grads, rtol=1e-9, atol=1e-15)
-    assert [layer.input_gradient for layer in network.layers if layer.weights] == [
-        False,
-        True,
-        True,
-    ]
+    assert [layer.input_gradient for layer in affines(network)] == [False, True, True]
     np.testing.assert_allclose(network.predict_proba(pixels), plain.predict_proba(samples))
 
 

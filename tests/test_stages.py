@@ -92,6 +92,10 @@ def pickled_model(project: Project) -> None:
     np.savez(project.folder / "data/model/best.npz", json=np.array(Bomb(), object))
 
 
+def blank_images(project: Project) -> None:
+    write_idx(project.folder / "data/raw/train-images-idx3-ubyte", np.zeros((300, *SHAPE)))
+
+
 def bare_pickle(project: Project) -> None:
     (project.folder / "data/model/best.npz").write_bytes(pickle.dumps(Bomb()))
 
@@ -130,6 +134,7 @@ CASES: dict[str, tuple[str, Harm, str]] = {
     "test counts differ": ("preprocess", fewer_labels("t10k"), "holds 60 images, but"),
     "label too high": ("preprocess", label_too_high, "3 classes allow 0 to 2"),
     "test images of another size": ("preprocess", other_image_size, "images of 3×3 pixels, but"),
+    "blank images": ("preprocess", blank_images, "all pixels of the training images have the same"),
     "model of another shape": ("evaluate", model_of_another_shape, "a model of another shape"),
     "model of other images": ("evaluate", model_of_other_images, "this network takes (N, 7)"),
     "pickled model": ("evaluate", pickled_model, "refused, because it holds pickled content"),

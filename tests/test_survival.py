@@ -209,6 +209,7 @@ def test_ctrl_c_between_two_trials(search: Search, undisturbed: list[bytes], rem
     children = []
     while process.poll() is None:
         children = workers(process) or children
+        time.sleep(0.005)
     kept = len(search.trials())
     assert kept >= remembered + 3
     error = f"stages.grid_search: interrupted: {kept} of {TRIALS} trials are kept\n"
