@@ -5,6 +5,7 @@ passes, whatever the number of layers. Nothing is allocated after the first step
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
@@ -15,6 +16,10 @@ from mlp.files import InputError
 from mlp.functions import Array, aligned_zeros
 from mlp.layers import Buffers
 
+# Parameters that an update takes at a time: with their gradients and what the method keeps of them,
+# they stay in a core's second-level cache (1 to 2 MB) from the first pass to the last. That costs
+# small networks 1 or 2 % for the calls, where caches are fast, and saves wide ones up to a quarter.
+BLOCK = 2**16
 # Weights that nothing but L2 still moves shrink step by step into the denormal numbers, on which
 # processors are up to a hundred times slower, and so do Adam's and Momentum's averages of a
 # gradient that has become zero. They mean nothing long before: every FLUSH_EVERY steps, what is
@@ -35,6 +40,7 @@ class Optimizer:
 
     # the vectors that the method keeps between steps, and below what an element of them is nothing
     arrays: ClassVar[Mapping[str, float]] = {}
+    block: ClassVar[int] = BLOCK
 
     def __init__(self, lr: float, *, lr_decay: float = 0.0, l2_reg: float = 0.0) -> None:
         self.lr = lr
@@ -58,21 +64,31 @@ class Optimizer:
             for name in self.arrays:
                 setattr(self, name, aligned_zeros(params.shape, params.dtype))
         self.steps += 1
-        self._step(params, grads, len(params) if n_weights is None else n_weights)
-        if self.steps % FLUSH_EVERY == 0:
-            self._flush(params, TINY)
-            for name, least in self.arrays.items():
-                self._flush(getattr(self, name), least)
+        self._start_step()
+        n_weights = len(params) if n_weights is None else n_weights
+        for start in range(0, len(params), self.block):
+            block = slice(start, start + self.block)
+            p, g = params[block], grads[block]
+            state = [getattr(self, name)[block] for name in self.arrays]
+            self._update_block(p, g, max(n_weights - start, 0), *state)
+            if self.steps % FLUSH_EVERY == 0:
+                self._flush(p, TINY)
+                for array, least in zip(state, self.arrays.values(), strict=True):
+                    self._flush(array, least)
 
-    def _step(self, params: Array, grads: Array, n_weights: int) -> None:
+    def _start_step(self) -> None:
+        """What a method computes once a step, not once a block."""
+
+    def _update_block(self, params: Array, grads: Array, n_weights: int, *state: Array) -> None:
         scratch = self._buffers.get("scratch", params.shape, params.dtype)
         if self.l2_reg:
             penalty = np.multiply(params[:n_weights], self.l2_reg, out=scratch[:n_weights])
             grads[:n_weights] += penalty
-        self._descend(params, grads, scratch)
+        self._descend(params, grads, scratch, *state)
 
-    def _descend(self, params: Array, grads: Array, scratch: Array) -> None:
-        """The method itself, L2 being in `grads`; `scratch` is an array of their size to use."""
+    def _descend(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
+        """The method itself, on a block of parameters, of their gradients (L2 is in them) and of
+        `arrays`; `scratch` is an array of their size to use."""
         raise NotImplementedError
 
     def _flush(self, array: Array, least: float) -> None:
@@ -102,7 +118,7 @@ class SGD(Optimizer):
     params -= lr · g
     """
 
-    def _descend(self, params: Array, grads: Array, scratch: Array) -> None:
+    def _descend(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
         np.multiply(grads, self.current_lr, out=scratch)
         params -= scratch
 
@@ -116,7 +132,6 @@ class Momentum(Optimizer):
     """
 
     arrays: ClassVar = {"velocity": TINY}
-    velocity: Array
 
     def __init__(
         self,
@@ -131,15 +146,16 @@ class Momentum(Optimizer):
         self.momentum = momentum
         self.nesterov = nesterov
 
-    def _descend(self, params: Array, grads: Array, scratch: Array) -> None:
-        self.velocity *= self.momentum
-        self.velocity += grads
+    def _descend(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
+        [velocity] = state
+        velocity *= self.momentum
+        velocity += grads
         if self.nesterov:
-            np.multiply(self.velocity, self.momentum, out=scratch)
+            np.multiply(velocity, self.momentum, out=scratch)
             scratch += grads
             scratch *= self.current_lr
         else:
-            np.multiply(self.velocity, self.current_lr, out=scratch)
+            np.multiply(velocity, self.current_lr, out=scratch)
         params -= scratch
 
 
@@ -155,8 +171,6 @@ class Adam(Optimizer):
     """
 
     arrays: ClassVar = {"m": TINY, "v": TINY**2}
-    m: Array
-    v: Array
 
     def __init__(
         self,
@@ -175,26 +189,25 @@ class Adam(Optimizer):
         # β₁ᵗ and β₂ᵗ, as products, because pow's last bit depends on the C library
         self.power1 = self.power2 = 1.0
 
-    def _rate_and_eps(self) -> tuple[float, float]:
-        """Count a step for the averages' corrections, and return its two factors."""
+    def _start_step(self) -> None:
         self.power1 *= self.beta1
         self.power2 *= self.beta2
         scale1 = (1 - self.beta1) / (1 - self.power1)
         scale2 = math.sqrt((1 - self.beta2) / (1 - self.power2))
         # lr · scale1 · m / (scale2 · √v + ε), with both sides divided by scale2
-        return self.current_lr * scale1 / scale2, self.eps / scale2
+        self._rate, self._eps = self.current_lr * scale1 / scale2, self.eps / scale2
 
-    def _descend(self, params: Array, grads: Array, scratch: Array) -> None:
-        rate, eps = self._rate_and_eps()
-        self.m *= self.beta1
-        self.m += grads
-        self.v *= self.beta2
+    def _descend(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
+        m, v = state
+        m *= self.beta1
+        m += grads
+        v *= self.beta2
         np.multiply(grads, grads, out=scratch)
-        self.v += scratch
-        np.sqrt(self.v, out=scratch)
-        scratch += eps
-        np.divide(self.m, scratch, out=scratch)
-        scratch *= rate
+        v += scratch
+        np.sqrt(v, out=scratch)
+        scratch += self._eps
+        np.divide(m, scratch, out=scratch)
+        scratch *= self._rate
         params -= scratch
 
     def state_dict(self) -> dict[str, Any]:
@@ -211,13 +224,15 @@ class CompiledAdam(Adam):
     Raises InputError if numba is not installed.
     """
 
+    block = sys.maxsize  # a single pass leaves nothing in the cache to come back to
+
     def __init__(self, *arguments: float, **options: float) -> None:
         super().__init__(*arguments, **options)
         _compiled_adam()
 
-    def _step(self, params: Array, grads: Array, n_weights: int) -> None:
-        numbers = (self.l2_reg, self.beta1, self.beta2, *self._rate_and_eps())
-        _compiled_adam()(params, grads, self.m, self.v, n_weights, numbers)
+    def _update_block(self, params: Array, grads: Array, n_weights: int, *state: Array) -> None:
+        numbers = (self.l2_reg, self.beta1, self.beta2, self._rate, self._eps)
+        _compiled_adam()(params, grads, *state, n_weights, numbers)
 
 
 def _adam(

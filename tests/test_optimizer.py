@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlp.files import InputError
-from mlp.optimizer import OPTIMIZERS, SGD, Adam, CompiledAdam, Momentum, _compiled_adam
+from mlp.optimizer import BLOCK, OPTIMIZERS, SGD, Adam, CompiledAdam, Momentum, _compiled_adam
 
 N_WEIGHTS = 4  # of 6 parameters; the other two are biases
 STEPS_PER_EPOCH = 3
@@ -240,10 +240,10 @@ def test_flushing_changes_no_step_that_matters(rng):
 
 
 @EVERY_OPTIMIZER
-@pytest.mark.parametrize("n_weights", [0, 5, 1000, 1007])
-def test_each_parameter_goes_its_own_way(name, n_weights, rng):
-    """A vector makes the step that its parts would make by themselves."""
-    params, grads = rng.standard_normal((2, 1007))
+@pytest.mark.parametrize("n_weights", [0, 5, BLOCK, BLOCK + 5, 2 * BLOCK + 7])
+def test_blocks_change_nothing(name, n_weights, rng):
+    """A vector of three blocks makes the step that its parts would make by themselves."""
+    params, grads = rng.standard_normal((2, 2 * BLOCK + 7))
     whole, parts = (params.copy(), grads.copy()), (params.copy(), grads.copy())
     OPTIMIZERS[name](0.1, l2_reg=0.1).update(*whole, n_weights)
     for index in np.array_split(np.arange(len(params)), 11):
@@ -256,7 +256,7 @@ def test_each_parameter_goes_its_own_way(name, n_weights, rng):
 @L2
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_compiled_adam_gives_adams_bits(dtype, l2_reg, rng):
-    size = 3001  # and so a rest, whatever the number of parameters that an instruction takes
+    size = BLOCK + 501  # two blocks for Adam, and a rest, whatever an instruction takes
     adams = [kind(0.001, lr_decay=0.1, l2_reg=l2_reg) for kind in (Adam, CompiledAdam)]
     params = [rng.standard_normal(size).astype(dtype)]
     params.append(params[0].copy())
