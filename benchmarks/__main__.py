@@ -99,7 +99,7 @@ def late_epochs(worker: Worker) -> dict[tuple[float, int], float]:
         for number in LATE:
             worker.call(tasks.train_to, f"L2 {l2_reg}", number)
             calls[l2_reg, number] = partial(worker.call, tasks.epoch_again, f"L2 {l2_reg}", number)
-    return medians(calls, "epoch of a run, seconds", ROUNDS)
+    return medians(calls, "(L2, number of the epoch), seconds", ROUNDS)
 
 
 def by_images(worker: Worker) -> dict[int, float]:
@@ -113,13 +113,12 @@ def by_hidden(worker: Worker) -> dict[int, tuple[float, float]]:
     """Seconds per epoch and of its floor."""
     for h in HIDDEN:
         worker.call(tasks.start, f"{h} hidden", "Ours", Setting(h, h), IMAGES[0])
-    calls = {
-        (h, task): partial(worker.call, task, f"{h} hidden")
-        for h in HIDDEN
-        for task in (tasks.epoch, tasks.floor)
-    }
+    calls = {}
+    for h in HIDDEN:
+        calls[f"{h}"] = partial(worker.call, tasks.epoch, f"{h} hidden")
+        calls[f"{h} floor"] = partial(worker.call, tasks.floor, f"{h} hidden")
     seconds = medians(calls, "hidden units, seconds per epoch", ROUNDS)
-    return {h: (seconds[h, tasks.epoch], seconds[h, tasks.floor]) for h in HIDDEN}
+    return {h: (seconds[f"{h}"], seconds[f"{h} floor"]) for h in HIDDEN}
 
 
 def search(name: str, *jobs: int) -> float:
