@@ -115,10 +115,10 @@ def by_hidden(worker: Worker) -> dict[int, tuple[float, float]]:
         worker.call(tasks.start, f"{h} hidden", "Ours", Setting(h, h), IMAGES[0])
     calls = {}
     for h in HIDDEN:
-        calls[f"{h}"] = partial(worker.call, tasks.epoch, f"{h} hidden")
+        calls[str(h)] = partial(worker.call, tasks.epoch, f"{h} hidden")
         calls[f"{h} floor"] = partial(worker.call, tasks.floor, f"{h} hidden")
     seconds = medians(calls, "hidden units, seconds per epoch", ROUNDS)
-    return {h: (seconds[f"{h}"], seconds[f"{h} floor"]) for h in HIDDEN}
+    return {h: (seconds[str(h)], seconds[f"{h} floor"]) for h in HIDDEN}
 
 
 def search(name: str, *jobs: int) -> float:

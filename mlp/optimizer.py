@@ -5,7 +5,6 @@ passes, whatever the number of layers. Nothing is allocated after the first step
 """
 
 import math
-import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
@@ -17,8 +16,7 @@ from mlp.functions import Array, aligned_zeros
 from mlp.layers import Buffers
 
 # Parameters that an update takes at a time: with their gradients and what the method keeps of them,
-# they stay in a core's second-level cache (1 to 2 MB) from the first pass to the last. That costs
-# small networks 1 or 2 % for the calls, where caches are fast, and saves wide ones up to a quarter.
+# they stay in a core's second-level cache (1 to 2 MB) from the first pass to the last.
 BLOCK = 2**16
 # Weights that nothing but L2 still moves shrink step by step into the denormal numbers, on which
 # processors are up to a hundred times slower, and so do Adam's and Momentum's averages of a
@@ -40,7 +38,6 @@ class Optimizer:
 
     # the vectors that the method keeps between steps, and below what an element of them is nothing
     arrays: ClassVar[Mapping[str, float]] = {}
-    block: ClassVar[int] = BLOCK
 
     def __init__(self, lr: float, *, lr_decay: float = 0.0, l2_reg: float = 0.0) -> None:
         self.lr = lr
@@ -66,8 +63,8 @@ class Optimizer:
         self.steps += 1
         self._start_step()
         n_weights = len(params) if n_weights is None else n_weights
-        for start in range(0, len(params), self.block):
-            block = slice(start, start + self.block)
+        for start in range(0, len(params), BLOCK):
+            block = slice(start, start + BLOCK)
             p, g = params[block], grads[block]
             state = [getattr(self, name)[block] for name in self.arrays]
             self._update_block(p, g, max(n_weights - start, 0), *state)
@@ -223,8 +220,6 @@ class CompiledAdam(Adam):
 
     Raises InputError if numba is not installed.
     """
-
-    block = sys.maxsize  # a single pass leaves nothing in the cache to come back to
 
     def __init__(self, *arguments: float, **options: float) -> None:
         super().__init__(*arguments, **options)

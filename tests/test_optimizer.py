@@ -256,7 +256,7 @@ def test_blocks_change_nothing(name, n_weights, rng):
 @L2
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_compiled_adam_gives_adams_bits(dtype, l2_reg, rng):
-    size = BLOCK + 501  # two blocks for Adam, and a rest, whatever an instruction takes
+    size = BLOCK + 501  # two blocks, with a rest, whatever an instruction takes
     adams = [kind(0.001, lr_decay=0.1, l2_reg=l2_reg) for kind in (Adam, CompiledAdam)]
     params = [rng.standard_normal(size).astype(dtype)]
     params.append(params[0].copy())
