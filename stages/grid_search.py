@@ -5,6 +5,7 @@ MLP_JOBS says how many at a time (without it, one per core), MLP_CLUSTER on whic
 
 import json
 import os
+import time
 import warnings
 from collections import defaultdict
 from collections.abc import Generator
@@ -48,8 +49,7 @@ def follow(trials: Generator[Trial, None, None], total: int) -> tuple[dict[int, 
     """The rows of each configuration by its number, with a bar on the way, and how many trials
     were remembered. Ctrl-C says how many are kept."""
     rows: dict[int, list[Row]] = defaultdict(list)
-    best, remembered = 0.0, 0
-    before = set(entry_files(TRIALS))
+    best, remembered, start = 0.0, 0, time.time()
     try:
         with (
             closing(trials),  # whatever ends this ends the trials under way
@@ -64,7 +64,7 @@ def follow(trials: Generator[Trial, None, None], total: int) -> tuple[dict[int, 
                 )
                 bar.update()
     except KeyboardInterrupt:
-        kept = remembered + len(set(entry_files(TRIALS)) - before)
+        kept = remembered + sum(path.stat().st_mtime > start for path in entry_files(TRIALS))
         raise KeyboardInterrupt(f"{kept} of {total} trials are kept") from None
     return rows, remembered
 

@@ -193,13 +193,20 @@ def test_ctrl_c_while_workers_start(search: Search, seconds: float):
     assert err == f"stages.grid_search: interrupted: 0 of {TRIALS} trials are kept\n"
 
 
-@pytest.mark.parametrize("remembered", [0, 4])
-def test_ctrl_c_between_two_trials(search: Search, undisturbed: list[bytes], remembered: int):
-    """… while the stage is at a finished trial's row; some trials are from an earlier search."""
-    if remembered:
+@pytest.mark.parametrize(("earlier", "remembered"), [(0, 0), (4, 4), (4, 0)])
+def test_ctrl_c_between_two_trials(
+    search: Search, undisturbed: list[bytes], earlier: int, remembered: int
+):
+    """… while the stage is at a finished trial's row; some trials are from an earlier search, and
+    remembered or damaged."""
+    if earlier:
         search.set({"search.lr": [0.01]})
         search.stage("grid-search")
         search.set(SEARCH)
+    journal = search.folder / "data" / "trials"
+    if not remembered:
+        for entry in journal.glob("*.json"):
+            entry.write_text("")
     stage = search.folder / "stages" / "grid_search.py"
     text = stage.read_text()
     moment = f"if sum(map(len, rows.values())) == {remembered + 3}:"
@@ -210,10 +217,12 @@ def test_ctrl_c_between_two_trials(search: Search, undisturbed: list[bytes], rem
     while process.poll() is None:
         children = workers(process) or children
         time.sleep(0.005)
-    kept = len(search.trials())
+    kept = sum(path.stat().st_size > 0 for path in journal.glob("*.json"))
     assert kept >= remembered + 3
     error = f"stages.grid_search: interrupted: {kept} of {TRIALS} trials are kept\n"
-    assert (process.returncode, process.communicate()[1]) == (130, error)
+    *warnings, last = process.communicate()[1].splitlines(keepends=True)
+    assert (process.returncode, last) == (130, error)
+    assert len(warnings) == earlier - remembered
     assert children
     assert not alive(children)
     stage.write_text(text)
