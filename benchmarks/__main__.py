@@ -27,6 +27,7 @@ from benchmarks.report import (
 from mlp.files import InputError
 
 ROUNDS = 5
+LATE_ROUNDS = 15  # because what is compared differs by a few percent at most
 MAIN = Setting(256, 64, 100)
 NETWORKS = [(64, 64), (256, 64), (256, 256)]
 BATCH_SIZES = [32, 100, 256]
@@ -99,7 +100,7 @@ def late_epochs(worker: Worker) -> dict[tuple[float, int], float]:
         for number in LATE:
             worker.call(tasks.train_to, f"L2 {l2_reg}", number)
             calls[l2_reg, number] = partial(worker.call, tasks.epoch_again, f"L2 {l2_reg}", number)
-    return medians(calls, "(L2, number of the epoch), seconds", ROUNDS)
+    return medians(calls, "(L2, number of the epoch), seconds", LATE_ROUNDS)
 
 
 def by_images(worker: Worker) -> dict[int, float]:

@@ -179,8 +179,8 @@ def render(results: Results) -> str:
 # Benchmarks
 
 Written by `make bench` (benchmarks/ says exactly what each contestant runs). Times are medians of
-{results.rounds} runs, all contestants taking turns; ratios are this package's time over the
-other's, so below 1 this package is faster.
+{results.rounds} runs or more, all contestants taking turns; ratios are this package's time over
+the other's, so below 1 this package is faster.
 
 - Processor: {processor()}
 - {versions()}
