@@ -6,6 +6,7 @@ workers would train on arrays that are not aligned, which is many times slower.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,11 @@ try:
     from distributed.comm.core import connect
 except ImportError as error:
     raise InputError(f"a cluster needs requirements-cluster.txt ({error})") from error
+
+# Ctrl-C that comes before Dask has begun on a call makes it log an error of its own
+logging.getLogger("tornado.application").addFilter(
+    lambda record: "sync.<locals>.cancel" not in record.getMessage()
+)
 
 # In a worker: the data of the search that it was last prepared for
 _data: dict[str, tuple[Dataset, Dataset]] = {}

@@ -61,6 +61,22 @@ print(json.dumps([[after[worker] - before[worker] for worker in before]
                   for before, after in zip(counts, counts[1:])]))
 """
 
+# Ctrl-C while Dask has not begun on a call, because its thread is busy
+EARLY = """
+import stages, signal, sys, threading, time
+from mlp.cluster import Cluster
+
+cluster = Cluster(sys.argv[1])
+cluster.client.loop.add_callback(time.sleep, 1)
+interrupt = signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)
+threading.Timer(0.5, *interrupt).start()
+try:
+    cluster.client.nthreads()
+except KeyboardInterrupt:
+    time.sleep(1)
+    sys.exit("interrupted")
+"""
+
 
 def wait_until(condition: Callable[[], object], timeout: float = 60) -> None:
     deadline = time.monotonic() + timeout
@@ -209,6 +225,11 @@ def test_ctrl_c(search: Search, local: list[bytes], cluster: Processes):
     out = search.stage("grid-search", MLP_CLUSTER=cluster.address).stdout
     assert f"{kept} of {TRIALS} trials remembered" in out
     assert search.reports() == local
+
+
+def test_early_ctrl_c(search: Search, cluster: Processes):
+    err = search.call("python", "-c", EARLY, cluster.address, status=1).stderr
+    assert err == "interrupted\n"
 
 
 def test_halving(search: Search, cluster: Processes):
