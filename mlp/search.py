@@ -20,10 +20,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_info
+from tqdm import tqdm
 
 from mlp.data import Dataset
 from mlp.files import InputError
-from mlp.journal import Journal, digest
+from mlp.journal import Journal, digest, entry_files
 from mlp.trainer import DivergenceError, make_trainer
 
 if TYPE_CHECKING:
@@ -198,14 +199,50 @@ def run_search(
     *,
     rungs: Sequence[Rung],
     seeds: Sequence[int],
+    journal: str | Path | None = None,
     **options: Any,
-) -> Generator[Trial, None, None]:
-    """Climb the rungs with the configurations, each trained with each seed, and yield all trials
-    as they end, their rows with the number of their rung (from 1).
+) -> tuple[list[list[Row]], int]:
+    """Climb the rungs with the configurations, each trained with each seed. Return the rows of each
+    configuration's trials, with the number of their rung (from 1), and how many trials of all were
+    remembered. Shows a bar on a terminal; after Ctrl-C, KeyboardInterrupt says how many are kept.
 
     From one rung to the next go the configurations of the highest mean validation accuracy, each
-    from where it stands. options: as `run_trials` takes them.
+    from where it stands. journal, options: as `run_trials` takes them.
     """
+    rows: list[list[Row]] = [[] for _ in configs]
+    best, remembered, start = 0.0, 0, time.time()
+    total = len(seeds) * sum(rung.configurations for rung in rungs)
+    trials = _climb(configs, train, val, rungs, seeds, journal=journal, **options)
+    try:
+        with (
+            contextlib.closing(trials),  # whatever ends this ends the trials under way
+            tqdm(total=total, desc="search", unit="trial", disable=None) as bar,
+        ):
+            for number, row, was_remembered in trials:
+                rows[number].append(row)
+                remembered += was_remembered
+                best = max(best, row["val_accuracy"])
+                bar.set_postfix(
+                    best_val_accuracy=f"{best:.4f}", remembered=remembered, refresh=False
+                )
+                bar.update()
+    except KeyboardInterrupt:
+        if journal is None:
+            raise
+        kept = remembered + sum(path.stat().st_mtime > start for path in entry_files(journal))
+        raise KeyboardInterrupt(f"{kept} of {total} trials are kept") from None
+    return rows, remembered
+
+
+def _climb(
+    configs: Sequence[Config],
+    train: Dataset,
+    val: Dataset,
+    rungs: Sequence[Rung],
+    seeds: Sequence[int],
+    **options: Any,
+) -> Generator[Trial, None, None]:
+    """All trials of a search as they end, numbered by their configurations."""
     alive = list(range(len(configs)))
     summary: dict[int, Row] = {}
     for number, rung in enumerate(rungs, start=1):

@@ -5,20 +5,14 @@ MLP_JOBS says how many at a time (without it, one per core), MLP_CLUSTER on whic
 
 import json
 import os
-import time
 import warnings
-from collections import defaultdict
-from collections.abc import Generator
-from contextlib import closing
 from importlib import import_module
 
 import pandas as pd
-from tqdm import tqdm
 
 from mlp.data import load_dataset
 from mlp.files import InputError, read_json, write_json, write_text
-from mlp.journal import entry_files
-from mlp.search import Row, Trial, best_row, expand_grid, halving, run_search, summarise
+from mlp.search import best_row, expand_grid, halving, run_search, summarise
 from stages import run
 from stages.config import (
     BEST_PARAMS,
@@ -45,30 +39,6 @@ def jobs() -> int:
         raise InputError(f"MLP_JOBS={text}: allowed is a whole number, -1 for all cores") from None
 
 
-def follow(trials: Generator[Trial, None, None], total: int) -> tuple[dict[int, list[Row]], int]:
-    """The rows of each configuration by its number, with a bar on the way, and how many trials
-    were remembered. Ctrl-C says how many are kept."""
-    rows: dict[int, list[Row]] = defaultdict(list)
-    best, remembered, start = 0.0, 0, time.time()
-    try:
-        with (
-            closing(trials),  # whatever ends this ends the trials under way
-            tqdm(total=total, desc="grid search", unit="trial", disable=None) as bar,
-        ):
-            for number, row, was_remembered in trials:
-                rows[number].append(row)
-                remembered += was_remembered
-                best = max(best, row["val_accuracy"])
-                bar.set_postfix(
-                    best_val_accuracy=f"{best:.4f}", remembered=remembered, refresh=False
-                )
-                bar.update()
-    except KeyboardInterrupt:
-        kept = remembered + sum(path.stat().st_mtime > start for path in entry_files(TRIALS))
-        raise KeyboardInterrupt(f"{kept} of {total} trials are kept") from None
-    return rows, remembered
-
-
 def main() -> None:
     params = load()
     search = params.search
@@ -80,7 +50,7 @@ def main() -> None:
     seeds = range(params.base.seed, params.base.seed + search.seeds)
     address = os.environ.get("MLP_CLUSTER")
     meta = read_json(PROCESSED_META)
-    trials = run_search(
+    rows, remembered = run_search(
         configs,
         load_dataset(PROCESSED, "train"),
         load_dataset(PROCESSED, "val"),
@@ -94,10 +64,8 @@ def main() -> None:
         batch_size=search.batch_size,
         lr_decay=search.lr_decay,
     )
-    total = len(seeds) * sum(rung.configurations for rung in rungs)
-    rows, remembered = follow(trials, total)
-
-    table = [summarise(rows[number]) for number in range(len(configs))]
+    total = sum(map(len, rows))
+    table = [summarise(trials) for trials in rows]
     winner = best_row(table)
     if winner is None:
         raise InputError(f"none of {len(table)} trials has a result: try lower values of search.lr")

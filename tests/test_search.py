@@ -93,10 +93,8 @@ def test_rows_do_not_depend_on_the_number_of_jobs(configs, data, settings):
 
 @pytest.mark.filterwarnings("ignore:.*cancelled")  # joblib's, of what is under way
 def test_trials_that_nobody_waits_for_are_ended(configs, data, settings):
-    options = {"seeds": range(20), "rungs": [Rung(4, 200)], "jobs": 2}
-    trials = run_search(
-        [config | {"hidden_size2": 64} for config in configs], *data, **options, **settings
-    )
+    wide = [config | {"hidden_size2": 64, "seed": seed} for config in configs for seed in range(20)]
+    trials = run_trials(wide, *data, jobs=2, epochs=200, **settings)
     next(trials)
     at_work = [p for p in psutil.Process().children() if "popen_loky" in " ".join(p.cmdline())]
     assert len(at_work) == 2
@@ -238,20 +236,25 @@ def test_halving_keeps_the_best_and_goes_on_where_they_stand(
     configs = [{k: v for k, v in config.items() if k != "seed"} for config in configs]
     options = settings | {"seeds": [0, 1], "jobs": jobs}
     rungs = [Rung(4, 2), Rung(2, 6)]
-    trials = list(run_search(configs, *data, rungs=rungs, journal=tmp_path, **options))
-    first, second = ([t for t in trials if t.row["rung"] == rung] for rung in (1, 2))
-    assert (len(first), len(second)) == (8, 4)
-    assert {t.row["epochs"] for t in first} == {2}
+    rows, remembered = run_search(configs, *data, rungs=rungs, journal=tmp_path, **options)
+    assert remembered == 0
+    first, second = ([[r for r in of if r["rung"] == rung] for of in rows] for rung in (1, 2))
+    assert [len(of) for of in first] == [2, 2, 2, 2]
+    assert {r["epochs"] for of in first for r in of} == {2}
 
-    mean = {i: summarise([t.row for t in first if t.number == i]) for i in range(4)}
-    order = sorted(mean, key=lambda i: (-mean[i]["val_accuracy"], mean[i]["val_loss"]))
-    assert {t.number for t in second} == set(order[:2])
+    mean = [summarise(of) for of in first]
+    order = sorted(range(4), key=lambda i: (-mean[i]["val_accuracy"], mean[i]["val_loss"]))
+    assert [len(of) for of in second] == [2 if i in order[:2] else 0 for i in range(4)]
 
     # what went on from a checkpoint equals what was trained in one go
-    for trial in second:
-        config = configs[trial.number] | {"seed": trial.row["seed"]}
-        whole = train_trial(config, *data, epochs=6, **settings)
-        assert trial.row == whole | {"rung": 2}
+    for config, of in zip(configs, second, strict=True):
+        for row in of:
+            whole = train_trial(config | {"seed": row["seed"]}, *data, epochs=6, **settings)
+            assert row == whole | {"rung": 2}
+
+    again = run_search(configs, *data, rungs=rungs, journal=tmp_path, **options)
+    assert again[1] == 12
+    assert [sorted(of, key=str) for of in again[0]] == [sorted(of, key=str) for of in rows]
 
 
 def test_checkpoints_save_time_and_may_be_lost(config, data, settings, tmp_path):
