@@ -6,7 +6,8 @@ workers would train on arrays that are not aligned, which is many times slower.
 """
 
 import asyncio
-import logging
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,11 +27,6 @@ try:
     from distributed.comm.core import connect
 except ImportError as error:
     raise InputError(f"a cluster needs requirements-cluster.txt ({error})") from error
-
-# Ctrl-C that comes before Dask has begun on a call makes it log an error of its own
-logging.getLogger("tornado.application").addFilter(
-    lambda record: "sync.<locals>.cancel" not in record.getMessage()
-)
 
 # In a worker: the data of the search that it was last prepared for
 _data: dict[str, tuple[Dataset, Dataset]] = {}
@@ -88,26 +84,35 @@ class Cluster:
                         running[future] = waiting.popleft()
                         ended.add(future)
                 future = next(ended)
-                number, config = running.pop(future)
-                try:
-                    answer = future.result()
-                except distributed.KilledWorker as error:
-                    why = f"{error.allowed_failures + 1} workers died of it"
-                    yield number, failed(config, why)
-                    continue
-                except ModuleNotFoundError as error:
-                    raise self._foreign("that joined", error) from error
-                except distributed.CancelledError:
-                    raise InputError(f"lost the scheduler at {self.address}") from None
-                if isinstance(answer, str):  # the address of a worker that joined, or came back
-                    self._prepare([answer])
+                with _ctrl_c_waits():
+                    number, config = running.pop(future)
+                    row = self._row(future, config, journal)
+                    del future  # here, because that calls Dask
+                if row is None:
                     waiting.appendleft((number, config))
                 else:
-                    if journal:
-                        journal.put(config, answer)
-                    yield number, answer
+                    yield number, row
         finally:
             self.client.cancel(list(running))
+
+    def _row(
+        self, future: "distributed.Future[Row | str]", config: Config, journal: Journal | None
+    ) -> Row | None:
+        """The row of a trial that has ended, or None if its worker had yet to receive the data."""
+        try:
+            answer = future.result()
+        except distributed.KilledWorker as error:
+            return failed(config, f"{error.allowed_failures + 1} workers died of it")
+        except ModuleNotFoundError as error:
+            raise self._foreign("that joined", error) from error
+        except distributed.CancelledError:
+            raise InputError(f"lost the scheduler at {self.address}") from None
+        if isinstance(answer, str):  # the address of a worker that joined, or came back
+            self._prepare([answer])
+            return None
+        if journal:
+            journal.put(config, answer)
+        return answer
 
     def _prepare(self, workers: list[str] | None) -> None:
         """Compare the software of workers (None: of all) with that here, and give them the data."""
@@ -132,10 +137,34 @@ class Cluster:
     def _reached(self) -> Iterator[None]:
         """Names the cluster in what Dask raises when it finds none at an address."""
         try:
-            yield
+            with _ctrl_c_waits():
+                yield
         except Exception as error:  # of many kinds, if something else than Dask answers
             why = " ".join(str(error).split()) or "no answer"
             raise InputError(f"no cluster with workers at {self.address}: {why}") from error
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Ctrl-C takes effect at the end of this, a second one at once: in the middle of a call, Dask
+    prints tracebacks of its own."""
+    if threading.current_thread() is not threading.main_thread():  # where it never takes effect
+        yield
+        return
+    came = []
+    handler = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, _: object) -> None:
+        came.append(number)
+        signal.signal(number, handler)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 async def _greet(address: str) -> None:

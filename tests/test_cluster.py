@@ -32,9 +32,11 @@ def from_frames(frames, *args, **kwargs):
 tcp.from_frames = from_frames
 """
 
-# Two calls of run_trials on one cluster, with data of 2.5 MB; prints what each worker received
+# Two calls of run_trials on one cluster, from a thread, with data of 2.5 MB; prints what each
+# worker received
 CALLS = """
 import stages, json, sys
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from mlp.cluster import Cluster
 from mlp.data import Dataset
@@ -50,32 +52,40 @@ train, val = (
 )
 config = {"hidden_size1": 4, "hidden_size2": 4, "activation": "relu", "optimizer": "adam"}
 cluster = Cluster(sys.argv[1])
+thread = ThreadPoolExecutor(1)
 counts = [cluster.client.run(received)]
 for seeds in range(4), range(4, 24):
     configs = [config | {"lr": 0.001, "l2_reg": 0, "seed": seed} for seed in seeds]
-    rows = list(run_trials(configs, train, val, cluster=cluster, classes=3, epochs=1,
-                           batch_size=100, lr_decay=0))
+    trials = run_trials(configs, train, val, cluster=cluster, classes=3, epochs=1,
+                        batch_size=100, lr_decay=0)
+    rows = thread.submit(list, trials).result()
     assert len(rows) == len(configs)
     counts.append(cluster.client.run(received))
 print(json.dumps([[after[worker] - before[worker] for worker in before]
                   for before, after in zip(counts, counts[1:])]))
 """
 
-# Ctrl-C while Dask has not begun on a call, because its thread is busy
-EARLY = """
-import stages, signal, sys, threading, time
-from mlp.cluster import Cluster
+# In the stage: Ctrl-C in the middle of Dask's own code, the first time that it comes to a method
+INTERRUPT = """
+import distributed, signal, threading, time
 
-cluster = Cluster(sys.argv[1])
-cluster.client.loop.add_callback(time.sleep, 1)
-interrupt = signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)
-threading.Timer(0.5, *interrupt).start()
-try:
-    cluster.client.nthreads()
-except KeyboardInterrupt:
-    time.sleep(1)
-    sys.exit("interrupted")
-"""
+original = distributed.{method}
+
+def interrupted(self, *args, **kwargs):
+    distributed.{method} = original
+    {how}
+    return original(self, *args, **kwargs)
+
+distributed.{method} = interrupted
+
+if __name__"""
+AT_ONCE = "signal.raise_signal(signal.SIGINT)"
+# and while Dask has not begun on the call, because its thread is busy
+BEFORE = (
+    "self.loop.add_callback(time.sleep, 1);"
+    "main = threading.main_thread().ident;"
+    "threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()"
+)
 
 
 def wait_until(condition: Callable[[], object], timeout: float = 60) -> None:
@@ -227,9 +237,46 @@ def test_ctrl_c(search: Search, local: list[bytes], cluster: Processes):
     assert search.reports() == local
 
 
-def test_early_ctrl_c(search: Search, cluster: Processes):
-    err = search.call("python", "-c", EARLY, cluster.address, status=1).stderr
-    assert err == "interrupted\n"
+@pytest.mark.parametrize(
+    ("method", "how"),
+    [
+        ("Client.run", BEFORE),
+        ("Client.nthreads", BEFORE),
+        ("Future.__init__", AT_ONCE),
+        ("Future.release", AT_ONCE),
+    ],
+)
+def test_ctrl_c_in_dask(search: Search, local: list[bytes], cluster: Processes, method, how):
+    """Dask's answers to it are tracebacks, and to hear nothing."""
+    stage = search.folder / "stages" / "grid_search.py"
+    text = stage.read_text()
+    stage.write_text(text.replace("\nif __name__", INTERRUPT.format(method=method, how=how)))
+    try:
+        err = search.stage("grid-search", status=130, MLP_CLUSTER=cluster.address).stderr
+    finally:
+        stage.write_text(text)
+    kept = len(search.trials())
+    assert kept < TRIALS
+    assert err == f"stages.grid_search: interrupted: {kept} of {TRIALS} trials are kept\n"
+    search.stage("grid-search", MLP_CLUSTER=cluster.address)
+    assert search.reports() == local
+
+
+def test_ctrl_c_while_the_scheduler_hangs(search: Search, cluster: Processes):
+    """The first one waits for its answer, the second does not."""
+    process = search.start(MLP_CLUSTER=cluster.address)
+    search.wait_for(1)
+    os.kill(cluster.scheduler.pid, signal.SIGSTOP)
+    try:
+        for _ in range(2):
+            time.sleep(1)
+            os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+    finally:
+        os.kill(cluster.scheduler.pid, signal.SIGCONT)
+    assert process.returncode == 130
+    kept = len(search.trials())
+    assert err == f"stages.grid_search: interrupted: {kept} of {TRIALS} trials are kept\n"
 
 
 def test_halving(search: Search, cluster: Processes):

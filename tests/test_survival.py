@@ -24,6 +24,22 @@ SEARCH = {
 }
 TRIALS = 12
 
+# In the stage: Ctrl-C at the row of a trial
+INTERRUPT = """
+import itertools
+import mlp.search
+
+class Bar(mlp.search.tqdm):
+    count = itertools.count(1)
+
+    def update(self):
+        if next(self.count) == {}:
+            raise KeyboardInterrupt
+
+mlp.search.tqdm = Bar
+
+if __name__"""
+
 
 class Search(Project):
     """A project that has been preprocessed, and its search."""
@@ -209,9 +225,7 @@ def test_ctrl_c_between_two_trials(
             entry.write_text("")
     stage = search.folder / "stages" / "grid_search.py"
     text = stage.read_text()
-    moment = f"if sum(map(len, rows.values())) == {remembered + 3}:"
-    stop = f"bar.update()\n                {moment}\n                    raise KeyboardInterrupt\n"
-    stage.write_text(text.replace("bar.update()\n", stop))
+    stage.write_text(text.replace("\nif __name__", INTERRUPT.format(remembered + 3)))
     process = search.start()
     children = []
     while process.poll() is None:
