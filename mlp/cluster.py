@@ -147,7 +147,7 @@ class Cluster:
 @contextmanager
 def _ctrl_c_waits() -> Iterator[None]:
     """Ctrl-C takes effect at the end of this, a second one at once: in the middle of a call, Dask
-    prints tracebacks of its own."""
+    prints tracebacks of its own. Masking the signal would not do: Dask's thread would take it."""
     if threading.current_thread() is not threading.main_thread():  # where it never takes effect
         yield
         return

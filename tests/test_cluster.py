@@ -247,7 +247,7 @@ def test_ctrl_c(search: Search, local: list[bytes], cluster: Processes):
     ],
 )
 def test_ctrl_c_in_dask(search: Search, local: list[bytes], cluster: Processes, method, how):
-    """Dask's answers to it are tracebacks, and to hear nothing."""
+    """… which would print a traceback of its own, or lose it."""
     stage = search.folder / "stages" / "grid_search.py"
     text = stage.read_text()
     stage.write_text(text.replace("\nif __name__", INTERRUPT.format(method=method, how=how)))
@@ -263,7 +263,7 @@ def test_ctrl_c_in_dask(search: Search, local: list[bytes], cluster: Processes, 
 
 
 def test_ctrl_c_while_the_scheduler_hangs(search: Search, cluster: Processes):
-    """The first one waits for its answer, the second does not."""
+    """The first one may wait for its answer, the second does not."""
     process = search.start(MLP_CLUSTER=cluster.address)
     search.wait_for(1)
     os.kill(cluster.scheduler.pid, signal.SIGSTOP)
