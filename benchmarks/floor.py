@@ -6,7 +6,7 @@ from unittest import mock
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mlp.functions import Array
+from mlp.arrays import Array
 from mlp.trainer import Trainer
 
 Product = tuple[Array, Array, Array]  # a, b and out of np.matmul

@@ -19,7 +19,7 @@ _HOME = {
     "Momentum": "optimizer",
     "Adam": "optimizer",
     "Trainer": "trainer",
-    "History": "trainer",
+    "History": "history",
     "DivergenceError": "trainer",
     "Dataset": "data",
     "fit_normalisation": "data",

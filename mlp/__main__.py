@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlp.data import IMAGES_MAGIC, read_idx
 from mlp.files import InputError
-from mlp.journal import entries, entry_files
+from mlp.idx import IMAGES_MAGIC, read_idx
 from mlp.module import MLP
+from mlp.search.journal import entries, entry_files
 
 
 def read_images(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -1,16 +1,15 @@
-"""The mathematics of the network as pure functions of arrays, and the arrays it is fastest on.
+"""The mathematics of the network as pure functions of arrays.
 
 Each function keeps the dtype of a floating-point argument, holds for logits of any size, and writes
 into `out` (which may be the argument itself) where that is given.
 """
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
+from mlp.arrays import Array
 
 
 def relu(x: Array, out: Array | None = None) -> Array:
@@ -55,15 +54,3 @@ def cross_entropy(x: Array, t: NDArray[np.integer]) -> float:
     shifted = x - x.max(axis=-1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=-1))
     return float(np.mean(log_sum - shifted[np.arange(len(t)), t]))
-
-
-def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Zeros, the first at the start of a cache line, where NumPy's own arrays rarely start.
-
-    A vector instruction that reads or writes across two cache lines takes up to twice as long.
-    """
-    dtype, line = np.dtype(dtype), 64
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.zeros(size + line, np.uint8)
-    start = -memory.ctypes.data % line
-    return memory[start : start + size].view(dtype).reshape(shape)

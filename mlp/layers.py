@@ -12,39 +12,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mlp.functions import Array, aligned_zeros, sigmoid, softmax
-
-
-class Buffers:
-    """Arrays by name, made once, filled with `value`, and lent again to every batch that is not
-    larger."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, NDArray[Any]] = {}
-        self._lent: dict[tuple[str, tuple[int, ...], DTypeLike], NDArray[Any]] = {}
-
-    def get(
-        self, name: str, shape: tuple[int, ...], dtype: DTypeLike, value: float = 0
-    ) -> NDArray[Any]:
-        key = name, shape, dtype
-        if key not in self._lent:
-            self._lent[key] = self._array(name, shape, dtype, value)[: shape[0]]
-        return self._lent[key]
-
-    def _array(
-        self, name: str, shape: tuple[int, ...], dtype: DTypeLike, value: float
-    ) -> NDArray[Any]:
-        array = self._arrays.get(name)
-        if (
-            array is None
-            or len(array) < shape[0]
-            or array.shape[1:] != shape[1:]
-            or array.dtype != dtype
-        ):
-            array = self._arrays[name] = aligned_zeros(shape, dtype)
-            array[...] = value
-            self._lent.clear()  # parts of what it replaces
-        return array
+from mlp.arrays import Array, Buffers
+from mlp.functions import sigmoid, softmax
 
 
 class Layer:

@@ -1,18 +1,21 @@
 """Networks: a stack of layers over one flat vector of parameters."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mlp.files import InputError, read_npz, write_npz
-from mlp.functions import Array, aligned_zeros, softmax
+from mlp.arrays import Array, aligned_zeros
+from mlp.files import InputError
+from mlp.functions import softmax
 from mlp.layers import Affine, Layer, Normalise, ReLU, Sigmoid, SoftmaxWithLoss
-from mlp.metrics import MacroMicroAverage, confusion_matrix, macro_micro_average
+from mlp.model_file import read_model_file, write_model_file
+
+if TYPE_CHECKING:
+    from mlp.metrics import MacroMicroAverage
 
 BLOCK = 500  # rows that inference takes at a time, so that a block's activations stay in cache
 
@@ -111,8 +114,12 @@ class Module:
         """Share of the samples x (N, inputs) that are guessed as t (N,) says."""
         return self.evaluate(x, t)[1]
 
-    def compute_macro_micro_avg(self, x: NDArray[Any], t: NDArray[np.integer]) -> MacroMicroAverage:
+    def compute_macro_micro_avg(
+        self, x: NDArray[Any], t: NDArray[np.integer]
+    ) -> "MacroMicroAverage":
         """Macro and micro precision, recall and F1 on samples x (N, inputs) with labels t (N,)."""
+        from mlp.metrics import confusion_matrix, macro_micro_average  # no part of training
+
         y = self.predict_proba(x)
         return macro_micro_average(confusion_matrix(t, y.argmax(axis=1), y.shape[1]))
 
@@ -124,8 +131,7 @@ class Module:
         """Write a model file: `.npz` with one array per parameter (Affine1.W, Affine1.b, …) and
         the entry `json`, which holds the architecture and `metadata`."""
         header = {"architecture": self.architecture(), "metadata": self.metadata}
-        text = json.dumps(header, ensure_ascii=False, allow_nan=False)
-        write_npz(path, json=text, **dict(self._named_parameters()))
+        write_model_file(path, header, dict(self._named_parameters()))
 
     def load_parameters(self, path: str | Path) -> None:
         """Fill `params` and `metadata` from a model file; the views of the layers stay as they are.
@@ -135,7 +141,7 @@ class Module:
         """
         header, arrays = read_model_file(path)
         mine = dict(self._named_parameters())
-        found, expected = _shapes(arrays), _shapes(mine)
+        found, expected = ({k: v.shape for k, v in some.items()} for some in (arrays, mine))
         if found != expected:
             raise InputError(f"{path}: a model of another shape: {found}; this network: {expected}")
         if header["architecture"] != self.architecture():
@@ -232,24 +238,3 @@ class MLP(Module):
             raise InputError(f"{path}: a model file, but not of an MLP: {architecture}") from error
         model.load_parameters(path)
         return model
-
-
-def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.items()}
-
-
-def read_model_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The header (architecture, metadata) and the arrays of a model file.
-
-    Raises InputError if it is not a model file, FileNotFoundError if there is none.
-    """
-    arrays = read_npz(path)
-    try:
-        header = json.loads(str(arrays.pop("json")[()]))
-        if not header.keys() >= {"architecture", "metadata"}:
-            raise KeyError("architecture and metadata")
-        if not all(np.issubdtype(array.dtype, np.floating) for array in arrays.values()):
-            raise TypeError("numbers")
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a model file ({type(error).__name__}: {error})") from error
-    return header, arrays

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mlp.arrays import Array, Buffers, aligned_zeros
 from mlp.files import InputError
-from mlp.functions import Array, aligned_zeros
-from mlp.layers import Buffers
 
 # Parameters that an update takes at a time: with their gradients and what the method keeps of them
 # (1.3 MB for Adam), most stay in a core's second-level cache from the first pass to the last.

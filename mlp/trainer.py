@@ -1,8 +1,6 @@
 """Training: epochs of batches, the best weights kept, curves recorded, and resumption."""
 
-import csv
 import hashlib
-import io
 import json
 import math
 import statistics
@@ -15,7 +13,8 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from mlp.data import Batches, Dataset
-from mlp.files import InputError, read_json, read_npz, write_json, write_npz, write_text
+from mlp.files import InputError, read_json, read_npz, write_json, write_npz
+from mlp.history import History
 from mlp.module import MLP, Module
 from mlp.optimizer import OPTIMIZERS, Optimizer
 
@@ -25,65 +24,6 @@ if TYPE_CHECKING:
 
 class DivergenceError(ArithmeticError):
     """A training whose loss is no longer finite; the message says where it happened."""
-
-
-class History:
-    """What was measured after each epoch: a list of rows, and `history["val_loss"]` a column.
-
-    Losses are mean cross-entropies in nats, without the L2 penalty, so that training and
-    validation compare; the objective that is minimised is train_loss + l2_penalty.
-    gradient_norm is the mean of ‖∇‖₂ over every tenth batch of the epoch, penalty included.
-    """
-
-    COLUMNS = (
-        "epoch",
-        "train_loss",
-        "val_loss",
-        "train_accuracy",
-        "val_accuracy",
-        "lr",
-        "l2_penalty",
-        "gradient_norm",
-    )
-
-    def __init__(self, rows: list[dict[str, float]] | None = None) -> None:
-        self.rows = rows if rows is not None else []
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, column: str) -> list[float]:
-        return [row[column] for row in self.rows]
-
-    def to_csv(self, path: str | Path) -> None:
-        """Write a line per epoch, numbers to six digits, atomically."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            writer.writerow({k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()})
-        write_text(path, text.getvalue())
-
-    @classmethod
-    def from_csv(cls, path: str | Path) -> "History":
-        """Read what `to_csv` wrote. Raises InputError if it is something else."""
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != cls.COLUMNS:
-                raise InputError(f"{path}: not a history: its columns are {reader.fieldnames}")
-            try:
-                rows = [
-                    {
-                        name: int(value) if name == "epoch" else float(value)
-                        for name, value in row.items()
-                    }
-                    for row in reader
-                ]
-            except (TypeError, ValueError) as error:
-                raise InputError(
-                    f"{path}: not a history: line {reader.line_num}: {error}"
-                ) from error
-        return cls(rows)
 
 
 class Trainer:

@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from mlp.data import load_dataset, read_pair
+from mlp.data import load_dataset
 from mlp.files import write_json, write_npz, write_text
+from mlp.idx import read_pair
 from mlp.metrics import confusion_matrix, macro_micro_average, per_class, wilson_interval
 from mlp.module import MLP
 from stages import run
-from stages.config import (
+from stages.paths import (
     CONFUSION,
     METRICS,
     MISTAKES,

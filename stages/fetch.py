@@ -16,14 +16,16 @@ import pooch
 
 from mlp.files import InputError
 from stages import run
-from stages.config import (
+from stages.params import (
+    SourceFile,
+    load,
+)
+from stages.paths import (
     RAW,
     TEST_IMAGES,
     TEST_LABELS,
     TRAIN_IMAGES,
     TRAIN_LABELS,
-    SourceFile,
-    load,
 )
 from stages.sources import VARIABLE, reason, sources
 

@@ -14,15 +14,17 @@ from mlp.data import load_dataset
 from mlp.files import InputError, read_json, write_json, write_text
 from mlp.search import best_row, expand_grid, halving, run_search, summarise
 from stages import run
-from stages.config import (
-    BEST_PARAMS,
+from stages.params import (
     CONFIGURATION,
+    SEARCHED,
+    load,
+)
+from stages.paths import (
+    BEST_PARAMS,
     GRID_SEARCH,
     PROCESSED,
     PROCESSED_META,
-    SEARCHED,
     TRIALS,
-    load,
 )
 
 # loky's helper process complains of what killed workers leave behind, and clears it up
@@ -55,7 +57,9 @@ def main() -> None:
         load_dataset(PROCESSED, "train"),
         load_dataset(PROCESSED, "val"),
         jobs=jobs(),
-        cluster=import_module("mlp.cluster").Cluster(address) if address else None,  # loads Dask
+        cluster=import_module("mlp.search.cluster").Cluster(address)
+        if address
+        else None,  # loads Dask
         journal=TRIALS,
         classes=len(meta["classes"]),
         normalisation=meta["normalisation"],

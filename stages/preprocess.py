@@ -6,24 +6,20 @@ rather than after it; their content is left to the evaluate stage.
 
 import numpy as np
 
-from mlp.data import (
-    Dataset,
-    check_pair,
-    fit_normalisation,
-    read_pair,
-    save_dataset,
-    stratified_split,
-)
+from mlp.data import Dataset, fit_normalisation, save_dataset, stratified_split
 from mlp.files import InputError, write_json
+from mlp.idx import check_pair, read_pair
 from stages import run
-from stages.config import (
+from stages.params import (
+    load,
+)
+from stages.paths import (
     PROCESSED,
     PROCESSED_META,
     TEST_IMAGES,
     TEST_LABELS,
     TRAIN_IMAGES,
     TRAIN_LABELS,
-    load,
 )
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import pooch
 import requests
 
-from stages.config import Fetch
+from stages.params import (
+    Fetch,
+)
 
 VARIABLE = "FASHION_MNIST_DIR"
 TIMEOUT = 5  # seconds to connect, and between two pieces of a download

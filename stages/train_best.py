@@ -4,14 +4,16 @@ from mlp.data import load_dataset
 from mlp.files import InputError, read_json
 from mlp.trainer import DivergenceError, make_trainer
 from stages import run
-from stages.config import (
-    BEST_PARAMS,
+from stages.params import (
     CONFIGURATION,
+    load,
+)
+from stages.paths import (
+    BEST_PARAMS,
     HISTORY,
     MODEL,
     PROCESSED,
     PROCESSED_META,
-    load,
 )
 
 

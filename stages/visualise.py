@@ -6,10 +6,11 @@ import pandas as pd
 from mlp import plots
 from mlp.files import write_text
 from mlp.layers import Affine
-from mlp.metrics import confusion_matrix, weight_statistics
+from mlp.metrics import confusion_matrix
 from mlp.module import MLP
+from mlp.weights import weight_statistics
 from stages import run
-from stages.config import (
+from stages.paths import (
     CONFUSION,
     FIGURES,
     GRID_SEARCH,

@@ -38,7 +38,7 @@ CALLS = """
 import stages, json, sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-from mlp.cluster import Cluster
+from mlp.search.cluster import Cluster
 from mlp.data import Dataset
 from mlp.search import run_trials
 
@@ -377,7 +377,7 @@ def test_kill_of_the_scheduler(search: Search, tmp_path: Path):
 def test_a_trial_whose_workers_always_die(tmp_path: Path):
     """It is recorded as failed, and only it."""
     search = Search(tmp_path)
-    module = search.folder / "mlp" / "search.py"
+    module = search.folder / "mlp" / "search" / "__init__.py"
     module.write_text(
         module.read_text().replace(
             '    """Train one configuration and return its row:',

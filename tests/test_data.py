@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 
 from mlp.data import (
-    IMAGES_MAGIC,
-    LABELS_MAGIC,
     Batches,
     Dataset,
-    check_pair,
     fit_normalisation,
-    idx_shape,
     load_dataset,
-    read_idx,
-    read_pair,
     save_dataset,
     stratified_split,
 )
 from mlp.files import InputError
+from mlp.idx import (
+    IMAGES_MAGIC,
+    LABELS_MAGIC,
+    check_pair,
+    idx_shape,
+    read_idx,
+    read_pair,
+)
 from mlp.layers import Normalise
 
 IMAGES = np.arange(4 * 3 * 2, dtype=np.uint8).reshape(4, 3, 2)

@@ -13,10 +13,17 @@ import mlp
 from mlp.files import InputError, atomic, read_json, write_json, write_npz, write_text
 
 PACKAGE = Path(mlp.__file__).parent
-# Each module imports only from those before it, and the leaves nothing but the first two
-ORDER = ("files", "functions", "metrics", "data", "journal", "layers", "module", "optimizer")
-ORDER += ("trainer", "search", "cluster", "plots", "__main__")
-LEAVES = ("files", "functions", "metrics", "data", "journal")
+# Each module imports only from those before it, and the leaves only from the first two
+ORDER = ("arrays", "files", "functions", "data", "idx", "metrics", "weights", "history", "augment")
+ORDER += ("compiled", "layers", "model_file", "module", "schedule", "optimizer", "trainer")
+ORDER += ("recipe", "search.trial", "search.journal", "search", "search.processes")
+ORDER += ("search.cluster", "plots.style", "plots.network", "plots.training", "plots.search")
+ORDER += ("plots.evaluation", "plots.weights", "plots", "__main__")
+LEAVES = ("data", "idx", "metrics", "weights", "history", "augment")
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 
 
 def test_atomic_replaces_a_file(tmp_path):
@@ -143,24 +150,37 @@ def imports(path, nodes):
                 yield node.module
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
-def test_imports_point_one_way(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    mine = {m.split(".")[1] for m in imports(path, tree.body) if m.startswith("mlp.")}
-    if path.stem == "__init__":
-        assert not mine
-        return
-    assert mine <= set(ORDER[: ORDER.index(path.stem)])
-    if path.stem in LEAVES:
-        assert mine <= {"files", "functions"}
-
-
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
-def test_only_plots_imports_matplotlib(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing = [node for node in tree.body if isinstance(node, ast.If)]  # if TYPE_CHECKING:
+def at_run_time(tree):
+    """The nodes outside `if TYPE_CHECKING:`."""
+    typing = [node for node in tree.body if isinstance(node, ast.If)]
     ignored = {id(child) for block in typing for child in ast.walk(block)}
-    nodes = [node for node in ast.walk(tree) if id(node) not in ignored]
-    libraries = {module.split(".")[0] for module in imports(path, nodes)}
-    assert "matplotlib" not in libraries or path.stem == "plots"
-    assert "dvc" not in libraries
+    return [node for node in ast.walk(tree) if id(node) not in ignored]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_one_way(name):
+    path = MODULES[name]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = {m.removeprefix("mlp.") for m in imports(path, tree.body) if m.startswith("mlp.")}
+    if name == "__init__":
+        assert not found
+        return
+    assert found <= set(ORDER[: ORDER.index(name)])
+    if name in LEAVES:
+        assert found <= {"arrays", "files"}
+
+
+@pytest.mark.parametrize(
+    ("library", "users"),
+    [
+        ("matplotlib", "plots"),
+        ("dask", "search.cluster"),
+        ("distributed", "search.cluster"),
+        ("dvc", "nobody"),
+    ],
+)
+def test_only_one_room_imports(library, users):
+    for name, path in MODULES.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        libraries = {module.split(".")[0] for module in imports(path, at_run_time(tree))}
+        assert library not in libraries or name.startswith(users), name

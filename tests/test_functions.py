@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from mlp.functions import aligned_zeros, cross_entropy, relu, sigmoid, softmax
+from mlp.arrays import aligned_zeros
+from mlp.functions import cross_entropy, relu, sigmoid, softmax
 
 ELEMENTWISE = pytest.mark.parametrize("function", [relu, sigmoid, softmax])
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])

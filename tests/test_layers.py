@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from mlp.arrays import Buffers
 from mlp.functions import cross_entropy, softmax
-from mlp.layers import Affine, Buffers, Normalise, ReLU, Sigmoid, Softmax, SoftmaxWithLoss
+from mlp.layers import Affine, Normalise, ReLU, Sigmoid, Softmax, SoftmaxWithLoss
 
 
 def affine(dtype=np.float64):

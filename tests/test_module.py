@@ -13,7 +13,8 @@ from mlp.files import InputError
 from mlp.functions import cross_entropy, softmax
 from mlp.layers import Affine, ReLU, Sigmoid
 from mlp.metrics import confusion_matrix, macro_micro_average
-from mlp.module import BLOCK, MLP, Module, read_model_file
+from mlp.model_file import read_model_file
+from mlp.module import BLOCK, MLP, Module
 from mlp.optimizer import SGD
 
 

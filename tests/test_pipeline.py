@@ -194,7 +194,7 @@ def test_commands_on_a_fresh_clone(project: Project, tmp_path: Path):
 SPY = """
 import json, pathlib, runpy, sys
 import stages
-from stages import config
+from stages import params as config
 
 read, names = set(), {}
 

@@ -14,8 +14,8 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from mlp import plots
-from mlp.metrics import WeightStatistics, sparsity_verdict, weight_statistics
-from mlp.trainer import History
+from mlp.history import History
+from mlp.weights import WeightStatistics, sparsity_verdict, weight_statistics
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ def test_kill_of_a_worker(search: Search, undisturbed: list[bytes], trials: int)
 def test_a_trial_whose_process_always_dies(search: Search):
     """Its processes are killed as they take it up, so it is recorded as failed, and only it."""
     deadly = "0.0001"
-    module = search.folder / "mlp" / "search.py"
+    module = search.folder / "mlp" / "search" / "__init__.py"
     module.write_text(
         module.read_text().replace(
             "    _end_with(parent)\n",

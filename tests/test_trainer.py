@@ -11,9 +11,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mlp.data import Dataset
 from mlp.files import InputError, write_json
+from mlp.history import History
 from mlp.module import MLP
 from mlp.optimizer import SGD, Adam
-from mlp.trainer import DivergenceError, History, Trainer, make_trainer
+from mlp.trainer import DivergenceError, Trainer, make_trainer
 
 EVERY_OPTIMIZER = pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 

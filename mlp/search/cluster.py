@@ -19,8 +19,8 @@ import numpy as np
 
 from mlp.data import Dataset
 from mlp.files import InputError
-from mlp.journal import Journal
 from mlp.search import Config, Results, Row, failed, software, train_trial
+from mlp.search.journal import Journal
 
 try:
     import distributed

@@ -25,9 +25,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
+from mlp.arrays import Array
 from mlp.files import atomic
-from mlp.functions import Array
-from mlp.metrics import WeightStatistics, sparsity_verdict, weight_statistics
+from mlp.weights import WeightStatistics, sparsity_verdict, weight_statistics
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -24,11 +24,11 @@ from tqdm import tqdm
 
 from mlp.data import Dataset
 from mlp.files import InputError
-from mlp.journal import Journal, digest, entry_files
+from mlp.search.journal import Journal, digest, entry_files
 from mlp.trainer import DivergenceError, make_trainer
 
 if TYPE_CHECKING:
-    from mlp.cluster import Cluster
+    from mlp.search.cluster import Cluster
 
 Config = dict[str, Any]
 Row = dict[str, Any]
@@ -44,7 +44,7 @@ NO_RESULT = {
 }
 
 # The modules that decide a trial's result
-SOURCES = ("functions", "layers", "metrics", "module", "optimizer", "data", "trainer", "search")
+SOURCES = ("arrays", "functions", "layers", "module", "optimizer", "data", "trainer", "search")
 
 
 class Trial(NamedTuple):

@@ -1,0 +1,66 @@
+"""The curves of a training: what was measured after each epoch, to CSV and back."""
+
+import csv
+import io
+from pathlib import Path
+
+from mlp.files import InputError, write_text
+
+
+class History:
+    """What was measured after each epoch: a list of rows, and `history["val_loss"]` a column.
+
+    Losses are mean cross-entropies in nats, without the L2 penalty, so that training and
+    validation compare; the objective that is minimised is train_loss + l2_penalty.
+    gradient_norm is the mean of ‖∇‖₂ over every tenth batch of the epoch, penalty included.
+    """
+
+    COLUMNS = (
+        "epoch",
+        "train_loss",
+        "val_loss",
+        "train_accuracy",
+        "val_accuracy",
+        "lr",
+        "l2_penalty",
+        "gradient_norm",
+    )
+
+    def __init__(self, rows: list[dict[str, float]] | None = None) -> None:
+        self.rows = rows if rows is not None else []
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, column: str) -> list[float]:
+        return [row[column] for row in self.rows]
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a line per epoch, numbers to six digits, atomically."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow({k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()})
+        write_text(path, text.getvalue())
+
+    @classmethod
+    def from_csv(cls, path: str | Path) -> "History":
+        """Read what `to_csv` wrote. Raises InputError if it is something else."""
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != cls.COLUMNS:
+                raise InputError(f"{path}: not a history: its columns are {reader.fieldnames}")
+            try:
+                rows = [
+                    {
+                        name: int(value) if name == "epoch" else float(value)
+                        for name, value in row.items()
+                    }
+                    for row in reader
+                ]
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"{path}: not a history: line {reader.line_num}: {error}"
+                ) from error
+        return cls(rows)
