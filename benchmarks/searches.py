@@ -4,6 +4,7 @@ Each function takes configurations and returns the seconds from its call to the 
 the start of its processes and JAX's compilation, and the best validation accuracy it found.
 """
 
+import functools
 import os
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -15,7 +16,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks import peers
-from mlp.search import Config, expand_grid, run_trials
+from mlp.data import Problem
+from mlp.recipe import Recipe
+from mlp.search import expand_grid, grid, run_search
+from mlp.search.processes import train
+
+Config = dict[str, Any]
 
 EPOCHS = 2
 GRID = {
@@ -29,21 +35,27 @@ SHAPES = expand_grid(GRID | {"lr": [0.001], "l2_reg": [0.0001]})  # a small sear
 Result = tuple[float, float]
 
 
-def ours(configs: list[Config], jobs: int = -1, optimizer: str = "adam") -> Result:
-    fixed = {"activation": "relu", "optimizer": optimizer, "seed": peers.SEED}
+def ours(configs: list[Config], jobs: int = -1) -> Result:
+    recipes = [
+        Recipe(
+            hidden_sizes=(config["hidden_size1"], config["hidden_size2"]),
+            lr=config["lr"],
+            l2_reg=config["l2_reg"],
+            epochs=EPOCHS,
+        )
+        for config in configs
+    ]
     start = perf_counter()
-    trials = run_trials(
-        [config | fixed for config in configs],
+    problem = Problem(
         peers.load("train"),
         peers.load("val"),
-        jobs=jobs,
-        classes=peers.CLASSES,
+        tuple(map(str, range(peers.CLASSES))),
         normalisation=peers.normalisation(),
-        epochs=EPOCHS,
-        batch_size=100,
-        lr_decay=0.0,
     )
-    best = max(trial.row["val_accuracy"] for trial in trials)
+    results, _ = run_search(
+        grid(recipes), problem, functools.partial(train, jobs=jobs), seeds=[peers.SEED]
+    )
+    best = max(result.summary()["val_accuracy"] for result in results)
     return perf_counter() - start, best
 
 

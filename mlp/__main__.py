@@ -57,14 +57,18 @@ def predict(model_file: Path, paths: list[Path]) -> None:
 
 def list_trials(folder: Path) -> None:
     """Print what the journal of a search remembers, a line a trial, oldest first."""
+    line = "{:>8} {:>7}  {:<12}{:<8}{:<8}{:<6}{:>6}{:>6}  {:<8}{:>5}"
+    heads = "accuracy age sizes lr l2_reg decay epochs batch method seed"
+    print(line.format(*heads.split()))
     found = list(entries(folder))
-    for path, config, row in found:
-        stat = path.stat()
-        minutes = int((time.time() - stat.st_mtime) / 60)
+    for path, recipe, row in found:
+        minutes = int((time.time() - path.stat().st_mtime) / 60)
         age = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
         result = f"{row['val_accuracy']:.4f}" if row["status"] == "ok" else row["status"]
-        settings = " ".join(f"{name}={value}" for name, value in config.items())
-        print(f"{result:>8}  {age:>8} old  {stat.st_size:>5} bytes  {settings}")
+        sizes = "-".join(map(str, recipe["hidden_sizes"]))
+        rates = (f"{recipe[name]:g}" for name in ("lr", "l2_reg", "lr_decay"))
+        counts = recipe["epochs"], recipe["batch_size"], recipe["optimizer"], row["seed"]
+        print(line.format(result, age, sizes, *rates, *counts))
     print(f"{len(found)} trials in {folder}")
 
 

@@ -1,7 +1,7 @@
 """Data sets: mean and deviation, splitting, files, and drawing batches."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlp.arrays import aligned_zeros
-from mlp.files import InputError, atomic
+from mlp.files import InputError, atomic, read_json, write_json
+
+META = "meta.json"
 
 
 class Dataset(NamedTuple):
@@ -17,6 +19,21 @@ class Dataset(NamedTuple):
 
     x: NDArray[Any]
     t: NDArray[np.integer]
+
+
+class Problem(NamedTuple):
+    """What is to be learnt.
+
+    classes: the names of labels 0, 1, 2, …
+    image_shape: rows and columns, where the samples are images.
+    normalisation: as `fit_normalisation` finds it, where the samples are pixels.
+    """
+
+    train: Dataset
+    val: Dataset
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...] | None = None
+    normalisation: Mapping[str, float] | None = None
 
 
 def fit_normalisation(images: NDArray[np.uint8]) -> dict[str, float]:
@@ -69,6 +86,26 @@ def load_dataset(folder: str | Path, name: str) -> Dataset:
     """Map what `save_dataset` wrote into memory, without reading it: processes share the pages."""
     x, t = (np.load(Path(folder) / f"{name}_{suffix}.npy", mmap_mode="r") for suffix in "xt")
     return Dataset(x, t)
+
+
+def save_problem(folder: str | Path, problem: Problem) -> None:
+    """Write a problem: its data sets, and the rest as `folder/meta.json`."""
+    save_dataset(folder, "train", problem.train)
+    save_dataset(folder, "val", problem.val)
+    meta = {name: getattr(problem, name) for name in ("classes", "image_shape", "normalisation")}
+    write_json(Path(folder) / META, meta)
+
+
+def load_problem(folder: str | Path) -> Problem:
+    """What `save_problem` wrote, its arrays mapped into memory."""
+    meta = read_json(Path(folder) / META)
+    return Problem(
+        load_dataset(folder, "train"),
+        load_dataset(folder, "val"),
+        tuple(meta["classes"]),
+        tuple(meta["image_shape"]) if meta["image_shape"] else None,
+        meta["normalisation"],
+    )
 
 
 class Batches:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlp.files import InputError, write_text
@@ -64,3 +65,8 @@ class History:
                     f"{path}: not a history: line {reader.line_num}: {error}"
                 ) from error
         return cls(rows)
+
+
+def rank(row: Mapping[str, float]) -> tuple[float, float]:
+    """How good an epoch is, higher is better: by validation accuracy, ties by lower loss."""
+    return row["val_accuracy"], -row["val_loss"]

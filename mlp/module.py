@@ -17,6 +17,8 @@ from mlp.model_file import read_model_file, write_model_file
 if TYPE_CHECKING:
     from mlp.metrics import MacroMicroAverage
 
+Activation = Literal["relu", "sigmoid"]
+
 BLOCK = 500  # rows that inference takes at a time, so that a block's activations stay in cache
 
 
@@ -189,7 +191,7 @@ class MLP(Module):
         hidden_sizes: Sequence[int],
         output_size: int,
         *,
-        activation: Literal["relu", "sigmoid"] = "relu",
+        activation: Activation = "relu",
         normalisation: Mapping[str, float] | None = None,
         rng: np.random.Generator,
         dtype: DTypeLike = np.float32,

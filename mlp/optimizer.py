@@ -7,7 +7,7 @@ passes, whatever the number of layers. Nothing is allocated after the first step
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -258,7 +258,8 @@ def _compiled_adam() -> Any:
     return njit(_adam, error_model="numpy", cache=True)
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
+OptimizerName = Literal["sgd", "momentum", "adam", "adam_compiled"]
+OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {
     "sgd": SGD,
     "momentum": Momentum,
     "adam": Adam,

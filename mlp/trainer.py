@@ -1,22 +1,21 @@
 """Training: epochs of batches, the best weights kept, curves recorded, and resumption."""
 
-import hashlib
 import json
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from mlp.data import Batches, Dataset
 from mlp.files import InputError, read_json, read_npz, write_json, write_npz
-from mlp.history import History
-from mlp.module import MLP, Module
-from mlp.optimizer import OPTIMIZERS, Optimizer
+from mlp.history import History, rank
+from mlp.module import Module
+from mlp.optimizer import Optimizer
+from mlp.progress import training_bar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,25 +87,20 @@ class Trainer:
             self._last_params[:] = self.model.params
             if not self.history.rows:
                 self._best_params[:] = self.model.params
-        bar = tqdm(
-            total=epochs,
-            initial=len(self.history),
-            desc="training",
-            unit="epoch",
-            disable=None if progress else True,
-        )
+        bar = training_bar(epochs, len(self.history), show=progress)
         try:
-            with bar, threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
+            with (
+                bar as advance,
+                threadpool_limits(1, user_api="blas"),
+                np.errstate(all="ignore"),
+            ):
                 while len(self.history) < epochs and not self._out_of_patience(patience):
                     self._run_epoch()
                     if checkpoint is not None:
                         self.save_checkpoint(checkpoint)
                     if on_epoch is not None:
                         on_epoch(self.history)
-                    bar.set_postfix_str(
-                        f"best val_accuracy {self.best_metrics['val_accuracy']:.4f}"
-                    )
-                    bar.update()
+                    advance(self.best_metrics["val_accuracy"])
         finally:
             self.model.params[:] = self._best_params
         return self.history
@@ -148,18 +142,23 @@ class Trainer:
             **{f"optimizer.{name}": array for name, array in arrays.items()},
         )
 
-    def load_checkpoint(self, path: str | Path) -> None:
+    def load_checkpoint(self, path: str | Path, *, at_most: int | None = None) -> None:
         """Go on from a checkpoint: `fit` then gives, to the bit, what it would have given without
         the interruption, if model, optimizer and data are made as they were.
 
-        Raises InputError if the file is no checkpoint, or one of another network or optimizer,
-        and changes nothing then.
+        at_most: the most epochs that it may have gone.
+
+        Raises InputError if the file is no checkpoint, one of another network or optimizer, or one
+        that has gone further, and changes nothing then.
         """
         arrays = read_npz(path)
         try:
             header = json.loads(str(arrays["json"][()]))
             if header["of"] != self._identity():
                 raise InputError(f"{path}: a checkpoint of {header['of']}, not {self._identity()}")
+            epochs = len(header["history"])
+            if at_most is not None and epochs > at_most:
+                raise InputError(f"{path}: has gone {epochs} epochs, more than {at_most}")
             state = header["optimizer"]
             if state["steps"]:
                 state |= {name: arrays[f"optimizer.{name}"] for name in self.optimizer.arrays}
@@ -200,7 +199,7 @@ class Trainer:
             raise DivergenceError(f"the loss is no longer finite after epoch {epoch}")
         self.history.rows.append(row)
         self._last_params[:] = model.params
-        if not self.best_metrics or _rank(row) > _rank(self.best_metrics):
+        if not self.best_metrics or rank(row) > rank(self.best_metrics):
             self.best_metrics = row
             self._best_params[:] = model.params
 
@@ -234,54 +233,3 @@ class Trainer:
             (i for i, row in enumerate(reversed(rows)) if row == self.best_metrics), None
         )
         return (len(rows) if since_best is None else since_best) >= patience
-
-
-def _rank(row: Mapping[str, float]) -> tuple[float, float]:
-    return row["val_accuracy"], -row["val_loss"]
-
-
-def make_trainer(
-    config: Mapping[str, Any],
-    train: Dataset,
-    val: Dataset,
-    *,
-    classes: int,
-    normalisation: Mapping[str, float] | None = None,
-    batch_size: int,
-    lr_decay: float,
-    seed: int,
-    train_metrics: Literal["full", "running"] = "full",
-) -> Trainer:
-    """The trainer of the network that a configuration describes.
-
-    config: hidden_size1, hidden_size2, activation, optimizer (a name of `OPTIMIZERS`), lr,
-        l2_reg. Together with `seed` it decides every random draw, so that a configuration gives
-        the same network wherever and whenever it is trained.
-    normalisation: as `MLP` takes it. The network is of the data's dtype, float32 for integers.
-    """
-    # the compiled Adam draws what Adam draws, and so trains the same network, to the bit
-    drawing = {**config, "optimizer": config["optimizer"].removesuffix("_compiled")}
-    digest = hashlib.sha256(json.dumps(drawing, sort_keys=True).encode()).digest()
-    entropy = [seed, *np.frombuffer(digest, "<u4").tolist()]
-    weights_rng, shuffle_rng = np.random.default_rng(np.random.SeedSequence(entropy)).spawn(2)
-    model = MLP(
-        train.x.shape[1],
-        [config["hidden_size1"], config["hidden_size2"]],
-        classes,
-        activation=config["activation"],
-        normalisation=normalisation,
-        rng=weights_rng,
-        dtype=np.result_type(train.x, np.float32),
-    )
-    optimizer = OPTIMIZERS[config["optimizer"]](
-        config["lr"], lr_decay=lr_decay, l2_reg=config["l2_reg"]
-    )
-    return Trainer(
-        model,
-        optimizer,
-        train,
-        val,
-        batch_size=batch_size,
-        rng=shuffle_rng,
-        train_metrics=train_metrics,
-    )

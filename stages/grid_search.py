@@ -5,81 +5,93 @@ MLP_JOBS says how many at a time (without it, one per core), MLP_CLUSTER on whic
 
 import json
 import os
-import warnings
-from importlib import import_module
+from functools import partial
 
 import pandas as pd
 
-from mlp.data import load_dataset
-from mlp.files import InputError, read_json, write_json, write_text
-from mlp.search import best_row, expand_grid, halving, run_search, summarise
+from mlp.data import load_problem
+from mlp.files import InputError, write_json, write_text
+from mlp.recipe import Recipe
+from mlp.search import Result, expand_grid, grid, halving, run_search, rungs_of, winner
+from mlp.search.trial import Executor
 from stages import run
-from stages.params import (
-    CONFIGURATION,
-    SEARCHED,
-    load,
-)
-from stages.paths import (
-    BEST_PARAMS,
-    GRID_SEARCH,
-    PROCESSED,
-    PROCESSED_META,
-    TRIALS,
-)
-
-# loky's helper process complains of what killed workers leave behind, and clears it up
-os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
-# and joblib of the trials that Ctrl-C cancels
-warnings.filterwarnings("ignore", r"\d+ tasks .*(but not used|have been cancelled)")
+from stages.params import SEARCHED, Search, load
+from stages.paths import BEST_PARAMS, GRID_SEARCH, PROCESSED, TRIALS
 
 
-def jobs() -> int:
+def executor() -> Executor:
+    """What trains: this machine's processes, or a cluster."""
+    if address := os.environ.get("MLP_CLUSTER"):
+        from mlp.search import cluster  # loads Dask
+
+        return partial(cluster.train, address=address)
+    from mlp.search import processes
+
     text = os.environ.get("MLP_JOBS", "-1")
     try:
-        return int(text)
+        jobs = int(text)
+        if jobs == 0:
+            raise ValueError
     except ValueError:
-        raise InputError(f"MLP_JOBS={text}: allowed is a whole number, -1 for all cores") from None
+        raise InputError(
+            f"MLP_JOBS={text}: allowed is a whole number from 1 up, or -1 for all cores"
+        ) from None
+    return partial(processes.train, jobs=jobs)
+
+
+def recipes_of(search: Search) -> list[Recipe]:
+    """The recipes of the grid."""
+    points = expand_grid({name: getattr(search, name) for name in SEARCHED})
+    return [
+        Recipe(
+            hidden_sizes=(point.pop("hidden_size1"), point.pop("hidden_size2")),
+            **point,
+            activation=search.activation,
+            optimizer=search.optimizer,
+            lr_decay=search.lr_decay,
+            batch_size=search.batch_size,
+            epochs=search.epochs,
+        )
+        for point in points
+    ]
+
+
+def why_none(results: list[Result]) -> str:
+    """Why no trial has a result, and what to do."""
+    rows = [row["status"] for result in results for row in result.rows]
+    failures = [status for status in rows if status != "diverged"]
+    why = failures[0] if failures else "all diverged: try lower values of search.lr"
+    return f"none of {len(results)} trials has a result: {why}"
 
 
 def main() -> None:
     params = load()
     search = params.search
-    fixed = {"activation": search.activation, "optimizer": search.optimizer}
-    space = {name: getattr(search, name) for name in SEARCHED}
-    configs = [config | fixed for config in expand_grid(space)]
+    recipes = recipes_of(search)
     steps = {"grid": 1, "halving": search.halving.rungs}[search.strategy]
-    rungs = halving(len(configs), search.epochs, rungs=steps, factor=search.halving.factor)
-    seeds = range(params.base.seed, params.base.seed + search.seeds)
-    address = os.environ.get("MLP_CLUSTER")
-    meta = read_json(PROCESSED_META)
-    rows, remembered = run_search(
-        configs,
-        load_dataset(PROCESSED, "train"),
-        load_dataset(PROCESSED, "val"),
-        jobs=jobs(),
-        cluster=import_module("mlp.search.cluster").Cluster(address)
-        if address
-        else None,  # loads Dask
+    rungs = rungs_of(len(recipes), search.epochs, rungs=steps, factor=search.halving.factor)
+    results, remembered = run_search(
+        grid(recipes) if steps == 1 else halving(recipes, rungs),
+        load_problem(PROCESSED),
+        executor(),
+        seeds=range(params.base.seed, params.base.seed + search.seeds),
         journal=TRIALS,
-        classes=len(meta["classes"]),
-        normalisation=meta["normalisation"],
-        rungs=rungs,
-        seeds=seeds,
-        batch_size=search.batch_size,
-        lr_decay=search.lr_decay,
+        checkpoints=steps > 1,
+        total=search.seeds * sum(rung.recipes for rung in rungs),
     )
-    total = sum(map(len, rows))
-    table = [summarise(trials) for trials in rows]
-    winner = best_row(table)
-    if winner is None:
-        raise InputError(f"none of {len(table)} trials has a result: try lower values of search.lr")
-    frame = pd.DataFrame(table).drop(columns=list(fixed))
+    best = winner(results)
+    if best is None:
+        raise InputError(why_none(results))
+    summary = best.summary()
+    frame = pd.DataFrame([result.summary() for result in results])
+    frame = frame.drop(columns=["activation", "optimizer"])
     write_text(GRID_SEARCH, frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     # a list of one, because `dvc metrics show` leaves lists out of its table of scores
-    write_json(BEST_PARAMS, [{name: winner[name] for name in CONFIGURATION}])
+    write_json(BEST_PARAMS, [best.recipe.hyper_parameters])
+    total = search.seeds * sum(rung.recipes for rung in rungs)
     print(f"{remembered} of {total} trials remembered, {total - remembered} trained")
-    found = json.dumps({name: winner[name] for name in SEARCHED})
-    print(f"best of {len(table)}: {found}, validation accuracy {winner['val_accuracy']:.4f}")
+    found = json.dumps({name: summary[name] for name in SEARCHED})
+    print(f"best of {len(results)}: {found}, validation accuracy {summary['val_accuracy']:.4f}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ TEST_IMAGES = RAW / "t10k-images-idx3-ubyte"
 TEST_LABELS = RAW / "t10k-labels-idx1-ubyte"
 TRIALS = Path("data/trials")  # not an output: a memory that may be deleted
 PROCESSED = Path("data/processed")
-PROCESSED_META = PROCESSED / "meta.json"
 MODEL = Path("data/model/best.npz")
 MISTAKES = Path("data/evaluation/mistakes.npz")
 

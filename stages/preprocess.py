@@ -6,8 +6,8 @@ rather than after it; their content is left to the evaluate stage.
 
 import numpy as np
 
-from mlp.data import Dataset, fit_normalisation, save_dataset, stratified_split
-from mlp.files import InputError, write_json
+from mlp.data import Dataset, Problem, fit_normalisation, save_problem, stratified_split
+from mlp.files import InputError
 from mlp.idx import check_pair, read_pair
 from stages import run
 from stages.params import (
@@ -15,7 +15,6 @@ from stages.params import (
 )
 from stages.paths import (
     PROCESSED,
-    PROCESSED_META,
     TEST_IMAGES,
     TEST_LABELS,
     TRAIN_IMAGES,
@@ -39,16 +38,7 @@ def main() -> None:
     x = images.reshape(len(images), -1)
     train, val = (Dataset(x[part], t[part]) for part in split)
     normalisation = fit_normalisation(train.x)
-    save_dataset(PROCESSED, "train", train)
-    save_dataset(PROCESSED, "val", val)
-    write_json(
-        PROCESSED_META,
-        {
-            "classes": classes,
-            "image_shape": images.shape[1:],
-            "normalisation": normalisation,
-        },
-    )
+    save_problem(PROCESSED, Problem(train, val, tuple(classes), images.shape[1:], normalisation))
     print(f"{len(train.t):,} training and {len(val.t):,} validation images")
 
 

@@ -1,11 +1,13 @@
 """What the tests share: small data sets, a small network, and the numerical gradient."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from mlp.data import Dataset
+from mlp.data import Dataset, Problem
 from mlp.module import MLP
-from mlp.trainer import make_trainer
+from mlp.recipe import Recipe, make_trainer
 
 
 @pytest.fixture
@@ -43,32 +45,37 @@ def network():
 
 
 @pytest.fixture
-def config():
-    """One trial of a search."""
-    return {
-        "hidden_size1": 8,
-        "hidden_size2": 6,
-        "activation": "relu",
-        "optimizer": "momentum",
-        "lr": 0.02,
-        "l2_reg": 0.001,
-    }
+def recipe():
+    """How a small network is trained; 90 samples make four batches and a half."""
+    return Recipe(
+        hidden_sizes=(8, 6),
+        optimizer="momentum",
+        lr=0.02,
+        lr_decay=0.1,
+        l2_reg=0.001,
+        batch_size=20,
+        epochs=3,
+    )
 
 
 @pytest.fixture
-def settings():
-    """What all trials of a search have in common. 90 samples make four batches and a half."""
-    return {"classes": 3, "batch_size": 20, "lr_decay": 0.1, "seed": 0}
+def problem(data):
+    return Problem(*data, classes=("a", "b", "c"))
 
 
 @pytest.fixture
-def build(data, config, settings):
+def build(problem, recipe):
     """A function that makes the same trainer anew at every call; its arguments change details."""
 
-    def make(**changes):
-        everything = {"train": data[0], "val": data[1]} | settings | config | changes
+    def make(*, seed=0, train_metrics="full", **changes):
+        fields = {name: changes.pop(name) for name in problem._fields if name in changes}
+        sizes = zip(("hidden_size1", "hidden_size2"), recipe.hidden_sizes, strict=True)
+        changes["hidden_sizes"] = tuple(changes.pop(name, size) for name, size in sizes)
         return make_trainer(
-            {name: everything.pop(name) for name in config if name != "seed"}, **everything
+            replace(recipe, **changes),
+            problem._replace(**fields),
+            seed=seed,
+            train_metrics=train_metrics,
         )
 
     return make

@@ -14,12 +14,14 @@ from mlp.files import InputError, atomic, read_json, write_json, write_npz, writ
 
 PACKAGE = Path(mlp.__file__).parent
 # Each module imports only from those before it, and the leaves only from the first two
-ORDER = ("arrays", "files", "functions", "data", "idx", "metrics", "weights", "history", "augment")
-ORDER += ("compiled", "layers", "model_file", "module", "schedule", "optimizer", "trainer")
-ORDER += ("recipe", "search.trial", "search.journal", "search", "search.processes")
-ORDER += ("search.cluster", "plots.style", "plots.network", "plots.training", "plots.search")
-ORDER += ("plots.evaluation", "plots.weights", "plots", "__main__")
-LEAVES = ("data", "idx", "metrics", "weights", "history", "augment")
+ORDER = (
+    *("arrays", "files", "functions", "data", "idx", "metrics", "weights", "history", "progress"),
+    *("augment", "compiled", "layers", "model_file", "module", "schedule", "optimizer", "trainer"),
+    *("recipe", "search.trial", "search.journal", "search", "search.processes", "search.cluster"),
+    *("plots.style", "plots.network", "plots.training", "plots.search", "plots.evaluation"),
+    *("plots.weights", "plots", "__main__"),
+)
+LEAVES = ("data", "idx", "metrics", "weights", "history", "progress", "augment")
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))

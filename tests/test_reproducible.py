@@ -28,17 +28,17 @@ TRAIN = """
 import stages
 import hashlib
 import numpy as np
-from mlp.data import Dataset, fit_normalisation
-from mlp.trainer import make_trainer
+from mlp.data import Dataset, Problem, fit_normalisation
+from mlp.recipe import Recipe, make_trainer
 rng = np.random.default_rng(0)
 images, t = rng.integers(0, 256, (230, 784), np.uint8), rng.integers(0, 10, 230)
 data, normalisation = Dataset(images, t), fit_normalisation(images)
 digest = hashlib.sha256()
 for activation in "relu", "sigmoid":
-    config = dict(hidden_size1=88, hidden_size2=24, activation=activation, optimizer="adam",
-                  lr=0.001, l2_reg=0.001)
-    trainer = make_trainer(config, data, data, classes=10, normalisation=normalisation,
-                           batch_size=100, lr_decay=0.3, seed=42)
+    recipe = Recipe(hidden_sizes=(88, 24), activation=activation, lr=0.001, l2_reg=0.001,
+                    lr_decay=0.3)
+    problem = Problem(data, data, tuple("0123456789"), normalisation=normalisation)
+    trainer = make_trainer(recipe, problem, seed=42)
     trainer.fit(2)
     digest.update(trainer.model.params)
     digest.update(trainer.model.predict_proba(data.x))

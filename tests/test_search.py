@@ -1,25 +1,22 @@
-"""The search: the grid, rows that depend on nothing but their configuration, the winner."""
+"""The search: strategies, rows that depend on nothing but their trial, the journal, the winner."""
 
 import itertools
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
-from mlp.data import Dataset, load_dataset, save_dataset
+import mlp
+from mlp.data import load_dataset, save_dataset
+from mlp.files import read_json, write_json
 from mlp.module import MLP
-from mlp.search import (
-    Rung,
-    best_row,
-    expand_grid,
-    halving,
-    run_search,
-    run_trials,
-    summarise,
-    train_trial,
-)
+from mlp.recipe import Recipe
+from mlp.search import Result, Rung, expand_grid, grid, halving, run_search, rungs_of, winner
+from mlp.search.journal import Journal
+from mlp.search.trial import SOURCES, Trial, meaning
 
 SPACE = {
     "hidden_size1": [64, 128, 256],
@@ -30,47 +27,47 @@ SPACE = {
 
 
 @pytest.fixture
-def config(config, settings):
-    """In a search, the seed is part of what tells trials apart."""
-    return config | {"seed": settings.pop("seed")}
+def recipes(recipe):
+    """Four recipes that differ in size and learning rate."""
+    return [replace(recipe, hidden_sizes=(h, 6), lr=lr) for h in (4, 9) for lr in (0.01, 0.05)]
 
 
-@pytest.fixture
-def configs(config):
-    """Four configurations that differ in size and learning rate."""
-    return [config | {"hidden_size1": h, "lr": lr} for h in (4, 9) for lr in (0.01, 0.05)]
+def here(trials, problem):
+    """An executor without processes."""
+    for number, trial in trials:
+        yield number, trial.run(problem)
 
 
-def rows_of(configs, data, settings, *, jobs=1, epochs=3):
-    """The rows in the order of `configs`."""
-    trials = run_trials(configs, *data, jobs=jobs, epochs=epochs, **settings)
-    found = {trial.number: trial.row for trial in trials}
-    return [found[number] for number in range(len(configs))]
+def rows_of(recipes, problem, **options):
+    """The rows in the order of `recipes`."""
+    results, _ = run_search(grid(recipes), problem, here, seeds=[0], **options)
+    return [row for result in results for row in result.rows]
 
 
 def test_grid_has_81_configurations_in_the_published_order():
-    grid = expand_grid(SPACE)
-    assert [tuple(point.values()) for point in grid[:4]] == [
+    points = expand_grid(SPACE)
+    assert [tuple(point.values()) for point in points[:4]] == [
         (64, 64, 0.01, 0.0001),
         (64, 64, 0.01, 0.001),
         (64, 64, 0.01, 0.01),
         (64, 64, 0.001, 0.0001),
     ]
-    assert grid[-1] == {"hidden_size1": 256, "hidden_size2": 256, "lr": 0.0001, "l2_reg": 0.01}
-    assert len({tuple(point.items()) for point in grid}) == len(grid) == 81
+    assert points[-1] == {"hidden_size1": 256, "hidden_size2": 256, "lr": 0.0001, "l2_reg": 0.01}
+    assert len({tuple(point.items()) for point in points}) == len(points) == 81
 
 
 def test_grid_of_one_value_each():
     assert expand_grid({"lr": [0.1], "l2_reg": [0]}) == [{"lr": 0.1, "l2_reg": 0}]
 
 
-def test_row_is_the_configuration_then_the_best_epochs_metrics(config, noise, settings, build):
-    row = train_trial(config, *noise, epochs=8, **settings)
+def test_row_is_the_best_epochs_metrics(recipe, noise, problem, build):
+    row = Trial(replace(recipe, epochs=8), 0).run(problem._replace(train=noise[0], val=noise[1]))
     trainer = build(train=noise[0], val=noise[1], train_metrics="running")
     trainer.fit(8)
     best = trainer.best_metrics
     assert best["epoch"] < 8  # otherwise this test shows less
-    assert row == config | {
+    assert row == {
+        "seed": 0,
         "parameters": trainer.model.params.size,
         "epochs": 8,
         "best_epoch": best["epoch"],
@@ -80,139 +77,160 @@ def test_row_is_the_configuration_then_the_best_epochs_metrics(config, noise, se
         "val_accuracy": best["val_accuracy"],
         "status": "ok",
     }
-    assert list(row)[: len(config)] == list(config)
 
 
-def test_rows_do_not_depend_on_the_number_of_jobs(configs, data, settings):
-    # large enough (over 1 MB) that joblib memory-maps the training set for its workers
-    wide = [Dataset(np.tile(part.x, (1, 300)), part.t) for part in data]
-    assert wide[0].x.nbytes > 2**20
-    configs = [point | {"lr": point["lr"] / 100} for point in configs]
-    assert rows_of(configs, wide, settings, jobs=2) == rows_of(configs, wide, settings, jobs=1)
+def test_rows_do_not_depend_on_order_or_on_company(recipes, problem):
+    rows = rows_of(recipes, problem)
+    assert rows_of(recipes[::-1], problem) == rows[::-1]
+    assert rows_of(recipes[1:2], problem) == rows[1:2]
+    assert Trial(recipes[3], 0).run(problem) == rows[3]
 
 
-@pytest.mark.filterwarnings("ignore:.*cancelled")  # joblib's, of what is under way
-def test_trials_that_nobody_waits_for_are_ended(configs, data, settings):
-    wide = [config | {"hidden_size2": 64, "seed": seed} for config in configs for seed in range(20)]
-    trials = run_trials(wide, *data, jobs=2, epochs=200, **settings)
-    next(trials)
-    at_work = [p for p in psutil.Process().children() if "popen_loky" in " ".join(p.cmdline())]
-    assert len(at_work) == 2
-    trials.close()
-    assert psutil.wait_procs(at_work, timeout=2)[1] == []
+def test_longest_trials_come_first(recipes, problem):
+    order = []
+
+    def watched(trials, problem):
+        for number, trial in trials:
+            order.append(trial.recipe)
+            yield number, trial.run(problem)
+
+    longer = replace(recipes[0], epochs=9)
+    run_search(grid([*recipes[1:], longer]), problem, watched, seeds=[0])
+    assert order[0] == longer
+    assert set(order[1:3]) == set(recipes[2:])
 
 
-def test_rows_do_not_depend_on_order_or_on_company(configs, data, settings):
-    rows = rows_of(configs, data, settings)
-    assert rows_of(configs[::-1], data, settings) == rows[::-1]
-    assert rows_of(configs[1:2], data, settings) == rows[1:2]
-    assert train_trial(configs[3], *data, epochs=3, **settings) == rows[3]
+def test_results_belong_to_their_recipes(recipes, problem):
+    results, _ = run_search(grid(recipes), problem, here, seeds=[0])
+    assert [result.recipe for result in results] == recipes
+    for result in results:
+        assert result.rows == [Trial(result.recipe, 0).run(problem)]
+        assert result.recipe.hyper_parameters.items() <= result.summary().items()
 
 
-def test_largest_networks_come_first(configs, data, settings):
-    order = [trial.number for trial in run_trials(configs, *data, jobs=1, epochs=1, **settings)]
-    assert sorted(order) == [0, 1, 2, 3]
-    assert sorted(order[:2]) == [2, 3]
+def test_rows_are_the_same_from_memory_mapped_files(recipe, problem, tmp_path):
+    mapped = {}
+    for name in ("train", "val"):
+        save_dataset(tmp_path, name, getattr(problem, name))
+        mapped[name] = load_dataset(tmp_path, name)
+    assert rows_of([recipe], problem._replace(**mapped)) == rows_of([recipe], problem)
 
 
-def test_rows_belong_to_their_configurations(configs, data, settings):
-    for point, row in zip(configs, rows_of(configs, data, settings), strict=True):
-        assert point.items() <= row.items()
-
-
-def test_rows_are_the_same_from_memory_mapped_files(config, data, settings, tmp_path):
-    mapped = []
-    for name, part in zip(("train", "val"), data, strict=True):
-        save_dataset(tmp_path, name, part)
-        mapped.append(load_dataset(tmp_path, name))
-    assert rows_of([config], mapped, settings) == rows_of([config], data, settings)
-
-
-def test_seed_changes_the_row(config, data, settings):
-    one, other = rows_of([config, config | {"seed": config["seed"] + 1}], data, settings)
+def test_seed_changes_the_row(recipe, problem):
+    results, _ = run_search(grid([recipe]), problem, here, seeds=[0, 1])
+    one, other = results[0].rows
     assert one["val_loss"] != other["val_loss"]
 
 
-def test_diverged_trial_is_recorded_and_the_search_goes_on(configs, data, settings):
-    configs[1]["lr"] = 1e200
-    rows = rows_of(configs, data, settings)
+def test_diverged_trial_is_recorded_and_the_search_goes_on(recipes, problem):
+    recipes[1] = replace(recipes[1], lr=1e200)
+    results, _ = run_search(grid(recipes), problem, here, seeds=[0])
+    rows = [result.rows[0] for result in results]
     assert [row["status"] for row in rows] == ["ok", "diverged", "ok", "ok"]
     assert list(rows[1]) == list(rows[0])
     assert all(math.isfinite(v) for v in rows[1].values() if not isinstance(v, str))
     json.dumps(rows, allow_nan=False)
-    assert best_row([row | {"rung": 1} for row in rows])["lr"] != 1e200
+    assert winner(results).recipe.lr != 1e200
 
 
-def row(val_accuracy, val_loss=0.5, sizes=(64, 64), status="ok"):
-    return {
-        "hidden_size1": sizes[0],
-        "hidden_size2": sizes[1],
-        "rung": 1,
-        "parameters": sizes[0] * (785 + sizes[1]) + 11 * sizes[1] + 10,
-        "val_accuracy": val_accuracy,
-        "val_loss": val_loss,
-        "status": status,
-    }
+def test_a_strategy_of_ones_own(recipes, problem):
+    """Random search, as the package's docstring has it."""
+
+    def random_search(recipes, n, rng):
+        yield [recipes[i] for i in rng.choice(len(recipes), n, replace=False)]
+
+    strategy = random_search(recipes, 2, np.random.default_rng(0))
+    results, _ = run_search(strategy, problem, here, seeds=[0])
+    assert len({result.recipe for result in results} & set(recipes)) == len(results) == 2
+
+
+def test_a_strategy_is_told_what_came_of_its_list(recipes, problem):
+    told = []
+
+    def climber():
+        told.append((yield recipes[:2]))
+        told.append((yield [replace(told[0][0].recipe, lr=0.03)]))
+
+    results, _ = run_search(climber(), problem, here, seeds=[0, 1])
+    assert [result.recipe for result in told[0]] == recipes[:2]
+    assert [len(result.rows) for result in told[0]] == [2, 2]
+    assert [result.rung for result in results] == [1, 1, 2]
+    assert told[1][0].recipe.lr == 0.03
+
+
+def test_networks_of_any_depth_are_searched(recipe, problem):
+    recipes = [replace(recipe, hidden_sizes=sizes) for sizes in ((4,), (4, 3), (5, 4, 3))]
+    results, _ = run_search(grid(recipes), problem, here, seeds=[0])
+    assert [result.summary()["status"] for result in results] == ["ok"] * 3
+    assert results[2].summary()["hidden_size3"] == 3
+
+
+# --- the winner -----------------------------------------------------------------------------------
+
+
+def result(val_accuracy, val_loss=0.5, sizes=(64, 64), status="ok", seed=0, rung=1, **changes):
+    metrics = {"best_epoch": 1, "train_loss": 0.5, "train_accuracy": 1.0}
+    parameters = sizes[0] * (785 + sizes[1]) + 11 * sizes[1] + 10
+    row = {"seed": seed, "parameters": parameters, "epochs": 3, **metrics, "val_loss": val_loss}
+    row |= {"val_accuracy": val_accuracy, "status": status} | changes
+    return Result(Recipe(hidden_sizes=sizes), rung, [row])
 
 
 @pytest.mark.parametrize(
-    ("loser", "winner"),
+    ("loser", "best"),
     [
-        (row(0.8, val_loss=0.1), row(0.9, val_loss=0.9, sizes=(256, 256))),
-        (row(0.9, val_loss=0.4), row(0.9, val_loss=0.3, sizes=(256, 256))),
-        (row(0.9, sizes=(128, 64)), row(0.9, sizes=(64, 256))),
-        (row(0.99, status="diverged"), row(0.1)),
+        (result(0.8, val_loss=0.1), result(0.9, val_loss=0.9, sizes=(256, 256))),
+        (result(0.9, val_loss=0.4), result(0.9, val_loss=0.3, sizes=(256, 256))),
+        (result(0.9, sizes=(128, 64)), result(0.9, sizes=(64, 256))),
+        (result(0.99, status="diverged"), result(0.1)),
     ],
     ids=["accuracy", "loss", "size", "diverged"],
 )
-def test_winner(loser, winner):
-    assert best_row([loser, winner]) is winner
-    assert best_row([winner, loser]) is winner
+def test_winner(loser, best):
+    assert winner([loser, best]) is best
+    assert winner([best, loser]) is best
 
 
 def test_smaller_network_wins_a_tie_for_every_two_of_the_published_sizes(rng):
     sizes = list(itertools.product(SPACE["hidden_size1"], SPACE["hidden_size2"]))
     count = {pair: MLP(784, pair, 10, rng=rng).params.size for pair in sizes}
     for two in itertools.permutations(sizes, 2):
-        found = best_row([row(0.9, sizes=pair) for pair in two])
-        assert (found["hidden_size1"], found["hidden_size2"]) == min(two, key=count.__getitem__)
+        found = winner([result(0.9, sizes=pair) for pair in two])
+        assert found.recipe.hidden_sizes == min(two, key=count.__getitem__)
 
 
 def test_no_winner_if_all_diverged():
-    assert best_row([row(0.0, -1.0, status="diverged")] * 3) is None
-    assert best_row([]) is None
+    assert winner([result(0.0, -1.0, status="diverged")] * 3) is None
+    assert winner([]) is None
+
+
+def test_winner_is_of_the_last_rung():
+    early, late = result(0.9), result(0.8, rung=2)
+    assert winner([early, late]) is late
 
 
 # --- seeds and rungs ------------------------------------------------------------------------------
 
 
 def test_summary_is_the_mean_over_seeds():
-    rows = [row(0.5, 0.25) | {"seed": 1, "best_epoch": 3, "train_loss": 0.5, "train_accuracy": 1.0}]
-    rows += [rows[0] | {"seed": 0, "val_accuracy": 0.75, "val_loss": 0.75, "best_epoch": 5}]
-    found = summarise(rows)
+    one = result(0.5, 0.25, seed=1, best_epoch=3)
+    one.rows += result(0.75, 0.75, seed=0, best_epoch=5).rows
+    found = one.summary()
     assert "seed" not in found
     assert (found["val_accuracy"], found["val_loss"], found["best_epoch"]) == (0.625, 0.5, 4)
     assert found["val_accuracy_std"] == pytest.approx(0.125 * math.sqrt(2))
     assert found["seeds"] == 2
-    assert summarise(rows[::-1]) == found
-    assert summarise(rows[:1])["val_accuracy_std"] == 0
+    one.rows.reverse()
+    assert one.summary() == found
+    one.rows.pop()
+    assert one.summary()["val_accuracy_std"] == 0
 
 
 def test_summary_of_a_configuration_that_diverged_with_one_seed():
-    rows = [row(0.9) | {"seed": 0}, row(0.0, -1.0, status="diverged") | {"seed": 1}]
-    assert summarise(rows)["status"] == "diverged"
-    assert summarise(rows)["val_accuracy"] == 0
-
-
-def test_summary_is_of_the_last_rung():
-    rest = {"seed": 0, "best_epoch": 1, "train_loss": 0.5, "train_accuracy": 1.0}
-    rows = [row(0.5) | rest | {"rung": 2}, row(0.9) | rest | {"rung": 1}]
-    assert summarise(rows)["val_accuracy"] == 0.5
-
-
-def test_winner_is_of_the_last_rung():
-    early, late = row(0.9), row(0.8) | {"rung": 2}
-    assert best_row([early, late]) is late
+    one = result(0.9, seed=0)
+    one.rows += result(0.0, -1.0, status="diverged", seed=1).rows
+    assert one.summary()["status"] == "diverged"
+    assert one.summary()["val_accuracy"] == 0
 
 
 @pytest.mark.parametrize(
@@ -225,43 +243,137 @@ def test_winner_is_of_the_last_rung():
     ],
 )
 def test_rungs(arguments, rungs):
-    configurations, epochs, count, factor = arguments
-    assert halving(configurations, epochs, rungs=count, factor=factor) == rungs
+    recipes, epochs, count, factor = arguments
+    assert rungs_of(recipes, epochs, rungs=count, factor=factor) == rungs
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_halving_keeps_the_best_and_goes_on_where_they_stand(
-    configs, data, settings, tmp_path, jobs
-):
-    configs = [{k: v for k, v in config.items() if k != "seed"} for config in configs]
-    options = settings | {"seeds": [0, 1], "jobs": jobs}
+def climb(recipes, problem, rungs, **options):
+    return run_search(halving(recipes, rungs), problem, here, seeds=[0, 1], **options)
+
+
+def test_halving_keeps_the_best_and_goes_on_where_they_stand(recipes, problem, tmp_path):
     rungs = [Rung(4, 2), Rung(2, 6)]
-    rows, remembered = run_search(configs, *data, rungs=rungs, journal=tmp_path, **options)
+    first = climb(recipes, problem, rungs[:1])[0]
+    results, remembered = climb(recipes, problem, rungs, journal=tmp_path, checkpoints=True)
     assert remembered == 0
-    first, second = ([[r for r in of if r["rung"] == rung] for of in rows] for rung in (1, 2))
-    assert [len(of) for of in first] == [2, 2, 2, 2]
-    assert {r["epochs"] for of in first for r in of} == {2}
-
-    mean = [summarise(of) for of in first]
+    assert len(list(tmp_path.glob("*.npz"))) == 8
+    assert [(result.recipe.hidden_sizes, result.recipe.lr) for result in results] == [
+        (recipe.hidden_sizes, recipe.lr) for recipe in recipes
+    ]
+    mean = [result.summary() for result in first]
     order = sorted(range(4), key=lambda i: (-mean[i]["val_accuracy"], mean[i]["val_loss"]))
-    assert [len(of) for of in second] == [2 if i in order[:2] else 0 for i in range(4)]
+    assert [result.rung for result in results] == [2 if i in order[:2] else 1 for i in range(4)]
+    assert {len(result.rows) for result in results} == {2}
 
     # what went on from a checkpoint equals what was trained in one go
-    for config, of in zip(configs, second, strict=True):
-        for row in of:
-            whole = train_trial(config | {"seed": row["seed"]}, *data, epochs=6, **settings)
-            assert row == whole | {"rung": 2}
+    for recipe, found in zip(recipes, results, strict=True):
+        epochs = rungs[found.rung - 1].epochs
+        assert found.recipe == replace(recipe, epochs=epochs)
+        for row in found.rows:
+            assert row == Trial(found.recipe, row["seed"]).run(problem)
 
-    again = run_search(configs, *data, rungs=rungs, journal=tmp_path, **options)
-    assert again[1] == 12
-    assert [sorted(of, key=str) for of in again[0]] == [sorted(of, key=str) for of in rows]
+    again, remembered = climb(recipes, problem, rungs, journal=tmp_path, checkpoints=True)
+    assert remembered == 12
+    assert again == results
 
 
-def test_checkpoints_save_time_and_may_be_lost(config, data, settings, tmp_path):
+def test_a_checkpoint_that_has_gone_further_is_not_used(recipes, problem, tmp_path):
+    """A shorter search after a longer one elects what it elects without memory."""
+    climb(recipes, problem, [Rung(4, 3), Rung(2, 9)], journal=tmp_path, checkpoints=True)
+    rungs = [Rung(4, 2), Rung(2, 6)]
+    fresh, _ = climb(recipes, problem, rungs)
+    found, remembered = climb(recipes, problem, rungs, journal=tmp_path, checkpoints=True)
+    assert remembered == 0
+    assert found == fresh
+
+
+def test_checkpoints_save_time_and_may_be_lost(recipe, problem, tmp_path):
     path = tmp_path / "checkpoint.npz"
-    whole = train_trial(config, *data, epochs=5, **settings)
-    train_trial(config, *data, epochs=3, checkpoint=path, **settings)
+    recipe = replace(recipe, epochs=5)
+    whole = Trial(recipe, 0).run(problem)
+    Trial(replace(recipe, epochs=3), 0, path).run(problem)
     half = path.read_bytes()
-    assert train_trial(config, *data, epochs=5, checkpoint=path, **settings) == whole
+    assert Trial(recipe, 0, path).run(problem) == whole
     path.write_bytes(half[:100])
-    assert train_trial(config, *data, epochs=5, checkpoint=path, **settings) == whole
+    assert Trial(recipe, 0, path).run(problem) == whole
+
+
+# --- the journal ----------------------------------------------------------------------------------
+
+
+def test_journal_knows_a_trial_by_all_that_decides_it(recipe, problem, tmp_path):
+    row = {"status": "ok", "val_accuracy": 0.5}
+    trial = Trial(recipe, 0)
+    Journal(tmp_path, problem).put(trial, row)
+    assert Journal(tmp_path, problem).get(trial) == row
+    assert trial in Journal(tmp_path, problem)
+    others = [Trial(recipe, 1), *(Trial(replace(recipe, **c), 0) for c in CHANGES)]
+    for other in others:
+        assert Journal(tmp_path, problem).get(other) is None
+    for changed in (
+        problem._replace(classes=("a", "b", "c", "d")),
+        problem._replace(normalisation={"mean": 0.5, "std": 0.25}),
+        problem._replace(val=problem.train),
+        problem._replace(train=problem.train._replace(x=problem.train.x.reshape(45, 10))),
+        problem._replace(train=problem.train._replace(x=problem.train.x.astype("f4"))),
+    ):
+        assert Journal(tmp_path, changed).get(trial) is None
+
+
+CHANGES = [
+    {"hidden_sizes": (8, 6, 2)},
+    {"activation": "sigmoid"},
+    {"optimizer": "adam"},
+    {"lr": 0.03},
+    {"lr_decay": 0.2},
+    {"l2_reg": 0.0},
+    {"batch_size": 21},
+    {"epochs": 4},
+    {"patience": 2},
+]
+
+
+def test_every_part_of_a_recipe_is_tried():
+    assert {name for change in CHANGES for name in change} == set(Recipe.__dataclass_fields__)
+
+
+def test_entries_of_another_version_are_not_found(recipe, problem, tmp_path, monkeypatch):
+    journal = Journal(tmp_path, problem)
+    journal.put(Trial(recipe, 0), {"status": "ok"})
+    monkeypatch.setattr("mlp.search.journal.context", lambda _: {"sources": ["other"]})
+    assert Journal(tmp_path, problem).get(Trial(recipe, 0)) is None
+
+
+@pytest.mark.parametrize("harm", [{}, {"digest": "0"}, {"row": [1]}, {"recipe": None}])
+def test_damaged_entries_are_not_believed(harm, recipe, problem, tmp_path):
+    journal, trial = Journal(tmp_path, problem), Trial(recipe, 0)
+    journal.put(trial, {"status": "ok"})
+    [path] = tmp_path.iterdir()
+    write_json(path, (read_json(path) | harm) if harm else [])
+    assert trial not in journal
+    with pytest.warns(UserWarning, match="training this trial again"):
+        assert journal.get(trial) is None
+
+
+def test_meaning_leaves_comments_and_docstrings_out():
+    code = 'def f(x):\n    """Old."""\n    return x + 1\n'
+    assert meaning('"""New."""\n\n\n# why\n' + code.replace("Old", "Ö")) == meaning(code)
+    assert meaning(code.replace("+ 1", "+ 2")) != meaning(code)
+    assert meaning(code.replace("return x + 1", '"""Two."""\n    return x + 1')) != meaning(code)
+
+
+def test_sources_are_those_that_a_trial_loads():
+    """… but for those that decide nothing of it."""
+    harmless = {"files", "idx", "model_file", "progress", "search/journal", "search/__init__"}
+    code = (
+        "import sys; from mlp.search.trial import Trial;"
+        "print(*(m for m in sys.modules if m.startswith('mlp.')))"
+    )
+    import subprocess
+    import sys
+
+    root = Path(mlp.__file__).parent.parent
+    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    loaded = {name.removeprefix("mlp.").replace(".", "/") for name in out.stdout.split()}
+    loaded = {"search/__init__" if name == "search" else name for name in loaded}
+    assert loaded - harmless == set(SOURCES)

@@ -14,7 +14,7 @@ from mlp.files import InputError, write_json
 from mlp.history import History
 from mlp.module import MLP
 from mlp.optimizer import SGD, Adam
-from mlp.trainer import DivergenceError, Trainer, make_trainer
+from mlp.trainer import DivergenceError, Trainer
 
 EVERY_OPTIMIZER = pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 
@@ -320,11 +320,6 @@ def test_seed_and_configuration_decide_the_draws(change, build):
     first, other = build(), build(**change)
     assert not np.array_equal(first.model.layers[0].W, other.model.layers[0].W)
     assert not np.array_equal(first.rng.permutation(90), other.rng.permutation(90))
-
-
-def test_order_of_a_configuration_does_not_matter(config, settings, data, build):
-    reordered = make_trainer(dict(reversed(config.items())), *data, **settings)
-    np.testing.assert_array_equal(reordered.model.params, build().model.params)
 
 
 def test_shuffles_do_not_depend_on_how_many_weights_were_drawn(data, build):

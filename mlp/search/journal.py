@@ -7,37 +7,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlp.data import Problem
 from mlp.files import InputError, read_json, write_json
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON-like value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+from mlp.search.trial import Row, Trial, context
 
 
 class Entry(NamedTuple):
     """A file of the journal."""
 
     path: Path
-    config: dict[str, Any]
-    row: dict[str, Any]
+    recipe: dict[str, Any]
+    row: Row
 
 
 class Journal:
     """A folder of finished trials, safe to delete: what is missing is trained again.
 
-    context: all that decides a trial's result besides its configuration, as a JSON-like dictionary,
-        with the search's settings under "settings". Entries of another context are not found, and
-        stay.
+    Entries of other data or other software are not found, and stay.
     """
 
-    def __init__(self, folder: str | Path, context: dict[str, Any]) -> None:
+    def __init__(self, folder: str | Path, problem: Problem) -> None:
         self.folder = Path(folder)
-        self.context = context
+        self._context = context(problem)
 
-    def get(self, config: dict[str, Any]) -> dict[str, Any] | None:
-        """The row of a configuration's trial, or None. Of a damaged entry it warns, and goes on."""
-        path = self._path(config)
+    def get(self, trial: Trial) -> Row | None:
+        """A trial's row, or None. Of a damaged entry it warns, and goes on."""
+        path = self._path(trial)
         if not path.exists():
             return None
         try:
@@ -46,28 +41,41 @@ class Journal:
             warnings.warn(f"{error}; training this trial again", stacklevel=2)
             return None
 
-    def put(self, config: dict[str, Any], row: dict[str, Any]) -> None:
-        """Remember the row of a configuration's trial."""
-        write_json(self._path(config), {"config": config, "row": row, "digest": digest(row)})
+    def put(self, trial: Trial, row: Row) -> None:
+        """Remember a trial's row."""
+        entry = {"recipe": trial.recipe.as_dict(), "row": row}
+        write_json(self._path(trial), entry | {"digest": _digest(row)})
 
-    def checkpoint(self, config: dict[str, Any]) -> Path:
-        """Where a configuration's checkpoint is kept, for any number of epochs."""
-        settings = {k: v for k, v in self.context["settings"].items() if k != "epochs"}
-        return self._name([config, self.context | {"settings": settings}], ".npz")
+    def __contains__(self, trial: Trial) -> bool:
+        try:
+            read_entry(self._path(trial))
+        except (InputError, OSError):
+            return False
+        return True
 
-    def _path(self, config: dict[str, Any]) -> Path:
-        return self._name([config, self.context], ".json")
+    def checkpoint(self, trial: Trial) -> Path:
+        """Where a trial's checkpoint is kept, for any number of epochs."""
+        recipe = {k: v for k, v in trial.recipe.as_dict().items() if k != "epochs"}
+        return self._name([recipe, trial.seed], ".npz")
+
+    def _path(self, trial: Trial) -> Path:
+        return self._name([trial.recipe.as_dict(), trial.seed], ".json")
 
     def _name(self, value: Any, suffix: str) -> Path:
-        return self.folder / f"{digest(value)[:32]}{suffix}"
+        return self.folder / (_digest([value, self._context])[:32] + suffix)
+
+
+def _digest(value: Any) -> str:
+    """SHA-256 of a JSON-like value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def read_entry(path: Path) -> Entry:
-    """One entry. Raises InputError if it is damaged."""
+    """A file of a journal. Raises InputError if it is damaged."""
     value = read_json(path)
     try:
-        entry = Entry(path, value["config"], value["row"])
-        if value["digest"] != digest(entry.row):
+        entry = Entry(path, dict(value["recipe"]), dict(value["row"]))
+        if value["digest"] != _digest(entry.row):
             raise ValueError("its digest is of another row")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error})") from error

@@ -1,0 +1,113 @@
+"""A small search in a copy of the project, for tests that disturb it with real signals."""
+
+import contextlib
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from project import IDENTITY, Project
+
+REPORTS = ("grid_search.csv", "best_params.json")
+SEARCH = {
+    "search.hidden_size1": [24, 32],
+    "search.hidden_size2": [16, 24],
+    "search.lr": [0.01, 0.001, 0.0001],
+    "search.epochs": 120,
+}
+TRIALS = 12
+
+# Besides the stage: a trial that kills the process that takes it up
+DEADLY = """
+import os, runpy, stages, mlp.search
+from mlp.search.trial import Trial
+
+class Deadly(Trial):
+    def run(self, problem):
+        os.kill(os.getpid(), 9)
+
+def trial(recipe, *arguments):
+    deadly = recipe.lr == 0.0001 and recipe.hidden_sizes[0] == 24
+    return (Deadly if deadly else Trial)(recipe, *arguments)
+
+def main():
+    mlp.search.Trial = trial
+    runpy.run_module("stages.grid_search", run_name="__main__", alter_sys=True)
+"""
+
+
+class Search(Project):
+    """A project that has been preprocessed, and its search."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.set(SEARCH)
+        self.stage("fetch")
+        self.stage("preprocess")
+
+    def start(self, *command: str, **environ: str) -> subprocess.Popen[str]:
+        """The search in a process group of its own."""
+        env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        return subprocess.Popen(
+            command or ("python", "-m", "stages.grid_search"),
+            cwd=self.folder,
+            env=env | IDENTITY | {"MLP_JOBS": "2"} | environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def trials(self) -> dict[str, int]:
+        """The journal's entries and when each was written."""
+        return {
+            path.name: path.stat().st_mtime_ns
+            for path in (self.folder / "data" / "trials").glob("*.json")
+        }
+
+    def wait_for(self, trials: int, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        while len(self.trials()) < trials:
+            assert time.monotonic() < deadline, "no more trials were finished"
+            time.sleep(0.005)
+
+    def reports(self) -> list[bytes]:
+        return [(self.folder / "reports" / name).read_bytes() for name in REPORTS]
+
+    def run_with_a_deadly_trial(self, **environ: str) -> None:
+        """The search, with a trial of 24 neurons at 0.0001 that no process survives."""
+        (self.folder / "deadly.py").write_text(DEADLY)
+        self.call("python", "-c", "import deadly; deadly.main()", **environ)
+
+    def copy(self, folder: Path) -> "Search":
+        """The same project at another place, with nothing in its journal."""
+        other = object.__new__(Search)
+        other.folder, other.source, other.params = folder / "project", self.source, self.params
+        shutil.copytree(self.folder, other.folder)
+        for name in ("data/trials", "reports"):
+            shutil.rmtree(other.folder / name, ignore_errors=True)
+        other.params = copy.deepcopy(self.params)
+        return other
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in children if "mlp.search.processes" in " ".join(child.cmdline())]
+    return []
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def wait_until(condition: Callable[[], object], timeout: float = 60) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
