@@ -1,13 +1,22 @@
 """What the tests share: small data sets, a small network, and the numerical gradient."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from project import Project
 
 from mlp.data import Dataset, Problem
 from mlp.module import MLP
 from mlp.recipe import Recipe, make_trainer
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A small project whose stages have all run, with Git and DVC. Copy it to change it."""
+    folder = tmp_path_factory.getbasetemp()
+    return Project.finished(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A copy of the project with a small data set, for tests that run the real commands."""
 
+import copy
 import gzip
 import hashlib
 import os
@@ -8,10 +9,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import yaml
+from filelock import FileLock
 
 from mlp.files import write_text
 
@@ -63,8 +65,8 @@ class Project:
         self.source = folder / "source"
         self.folder.mkdir(parents=True)
         for name in COPIED:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, self.folder / name)
+            put = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            put(ROOT / name, self.folder / name)
         (self.folder / ".dvc").mkdir()
         for name in ("config", ".gitignore"):
             shutil.copy(ROOT / ".dvc" / name, self.folder / ".dvc" / name)
@@ -86,6 +88,34 @@ class Project:
         self.set(small)
         for command in ("init -q", "add -A", "commit -qm project"):
             self.call("git", *command.split())
+
+    @classmethod
+    def finished(cls, root: Path) -> "Project":
+        """A project whose stages have all run and whose results are committed; made once for all
+        processes that test. Copy it."""
+        with FileLock(root / "finished.lock"):
+            if (root / "finished.ok").exists():
+                project = object.__new__(cls)
+                project.folder, project.source = (
+                    root / "finished" / name for name in ("project", "source")
+                )
+                project.params = yaml.safe_load((project.folder / "params.yaml").read_text())
+                return project
+            project = cls(root / "finished")
+            assert project.repro() == list(STAGES)
+            for command in ("add -A", "commit -qm results"):
+                project.call("git", *command.split())
+            (root / "finished.ok").touch()
+            return project
+
+    def copy(self, folder: Path) -> Self:
+        """The same project at another place."""
+        other = object.__new__(type(self))
+        other.folder, other.source = folder / "project", folder / "source"
+        shutil.copytree(self.folder, other.folder, symlinks=True)
+        shutil.copytree(self.source, other.source)
+        other.params = copy.deepcopy(self.params)
+        return other
 
     def set(self, changes: dict[str, Any]) -> None:
         """Write params.yaml with some values changed, by their dotted names.

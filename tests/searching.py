@@ -1,7 +1,6 @@
 """A small search in a copy of the project, for tests that disturb it with real signals."""
 
 import contextlib
-import copy
 import os
 import shutil
 import subprocess
@@ -42,13 +41,21 @@ def main():
 
 
 class Search(Project):
-    """A project that has been preprocessed, and its search."""
+    """A project that has been preprocessed, and its search, with nothing in its journal."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.set(SEARCH)
-        self.stage("fetch")
-        self.stage("preprocess")
+    @classmethod
+    def of(cls, finished: Project, folder: Path) -> "Search":
+        project = finished.copy(folder)
+        search = object.__new__(cls)
+        search.folder, search.source = project.folder, project.source
+        search.params = project.params
+        search.forget()
+        search.set(SEARCH)
+        return search
+
+    def forget(self) -> None:
+        for name in ("data/trials", "reports"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def start(self, *command: str, **environ: str) -> subprocess.Popen[str]:
         """The search in a process group of its own."""
@@ -83,16 +90,6 @@ class Search(Project):
         """The search, with a trial of 24 neurons at 0.0001 that no process survives."""
         (self.folder / "deadly.py").write_text(DEADLY)
         self.call("python", "-c", "import deadly; deadly.main()", **environ)
-
-    def copy(self, folder: Path) -> "Search":
-        """The same project at another place, with nothing in its journal."""
-        other = object.__new__(Search)
-        other.folder, other.source, other.params = folder / "project", self.source, self.params
-        shutil.copytree(self.folder, other.folder)
-        for name in ("data/trials", "reports"):
-            shutil.rmtree(other.folder / name, ignore_errors=True)
-        other.params = copy.deepcopy(self.params)
-        return other
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:

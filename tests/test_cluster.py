@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from project import Project
 from searching import TRIALS, Search, alive, wait_until
 
 pytest.importorskip("distributed")
@@ -137,8 +138,8 @@ class Processes:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Search:
-    project = Search(tmp_path_factory.mktemp("project"))
+def project(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Search:
+    project = Search.of(finished, tmp_path_factory.mktemp("project"))
     project.set({"search.epochs": 300})
     return project
 
@@ -152,8 +153,7 @@ def local(project: Search) -> list[bytes]:
 @pytest.fixture
 def search(project: Search, local: list[bytes]) -> Search:
     """The project, with nothing in its journal."""
-    for name in ("data/trials", "reports"):
-        shutil.rmtree(project.folder / name, ignore_errors=True)
+    project.forget()
     return project
 
 
@@ -363,9 +363,9 @@ def test_kill_of_the_scheduler(search: Search, tmp_path: Path):
     assert f"{kept} of {TRIALS} trials remembered" in search.stage("grid-search").stdout
 
 
-def test_a_trial_whose_workers_always_die(project: Search, tmp_path: Path):
+def test_a_trial_whose_workers_always_die(finished: Project, tmp_path: Path):
     """It is recorded as failed, and only it."""
-    search = project.copy(tmp_path)
+    search = Search.of(finished, tmp_path)
     search.set({"search.hidden_size2": [16], "search.epochs": 20})
     environ = {
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from project import CLASSES, SHAPE, STAGES, Project, write_idx
+from project import CLASSES, SHAPE, Project, write_idx
 
 from mlp.module import MLP
 
@@ -14,12 +14,8 @@ Harm = Callable[[Project], None]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose stages have all run, without DVC."""
-    project = Project(tmp_path_factory.mktemp("stages"))
-    for stage in STAGES:
-        project.stage(stage)
-    return project
+def project(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return finished.copy(tmp_path_factory.mktemp("stages"))
 
 
 def outputs(project: Project) -> dict[Path, bytes]:
@@ -149,32 +145,32 @@ CASES: dict[str, tuple[str, Harm, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input(finished: Project, case: str):
+def test_bad_input(project: Project, case: str):
     stage, harm, message = CASES[case]
-    before = outputs(finished)
-    good = (finished.folder / "params.yaml").read_text()
-    params = finished.params | {k: dict(v) for k, v in finished.params.items()}
+    before = outputs(project)
+    good = (project.folder / "params.yaml").read_text()
+    params = project.params | {k: dict(v) for k, v in project.params.items()}
     try:
-        harm(finished)
-        harmed = outputs(finished)
-        done = finished.stage(stage, status=2)
+        harm(project)
+        harmed = outputs(project)
+        done = project.stage(stage, status=2)
         assert message in done.stderr
         assert done.stderr.startswith(f"stages.{stage.replace('-', '_')}: ")
         assert done.stderr.count("\n") == 1
-        assert outputs(finished) == harmed
-        assert not (finished.folder / "exploded").exists()
+        assert outputs(project) == harmed
+        assert not (project.folder / "exploded").exists()
     finally:
-        finished.params = params
-        (finished.folder / "params.yaml").write_text(good)
-        for file in outputs(finished).keys() - before.keys():
+        project.params = params
+        (project.folder / "params.yaml").write_text(good)
+        for file in outputs(project).keys() - before.keys():
             file.unlink()
         for file, content in before.items():
             file.write_bytes(content)
 
 
-def test_predict(finished: Project):
+def test_predict(project: Project):
     image = np.zeros((2, *SHAPE))
-    write_idx(finished.folder / "two.idx", image)
-    done = finished.call("python", "-m", "mlp", "predict", "data/model/best.npz", "two.idx")
+    write_idx(project.folder / "two.idx", image)
+    done = project.call("python", "-m", "mlp", "predict", "data/model/best.npz", "two.idx")
     assert done.stdout.count("\n") == 2
     assert done.stdout.split(": ")[1].split()[0] in CLASSES

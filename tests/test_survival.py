@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from project import Project
 from searching import SEARCH, TRIALS, Search, alive, wait_until, workers
 
 # In the stage: Ctrl-C at the row of a trial
@@ -30,21 +31,16 @@ if __name__"""
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Search:
-    return Search(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(base: Search) -> list[bytes]:
-    search = base
+def undisturbed(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    search = Search.of(finished, tmp_path_factory.mktemp("undisturbed"))
     out = search.stage("grid-search").stdout
     assert f"0 of {TRIALS} trials remembered, {TRIALS} trained" in out
     return search.reports()
 
 
 @pytest.fixture
-def search(base: Search, tmp_path: Path) -> Search:
-    return base.copy(tmp_path)
+def search(finished: Project, tmp_path: Path) -> Search:
+    return Search.of(finished, tmp_path)
 
 
 def moments(count: int) -> list[int]:
