@@ -11,6 +11,7 @@ TRIALS = Path("data/trials")  # not an output: a memory that may be deleted
 PROCESSED = Path("data/processed")
 PROCESSED_META = PROCESSED / "meta.json"
 MODEL = Path("data/model/best.npz")
+TEST = Path("data/evaluation/test.npz")
 MISTAKES = Path("data/evaluation/mistakes.npz")
 
 GRID_SEARCH = Path("reports/grid_search.csv")
