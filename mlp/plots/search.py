@@ -126,12 +126,11 @@ def grid_heatmaps(table: "DataFrame", winner: Mapping[str, Any] | None) -> Figur
 
 
 def _row(table: "DataFrame", winner: Mapping[str, Any]) -> dict[str, Any]:
-    """The winner's row; tables come from files too, where numbers have six digits."""
-    same = [np.isclose(table[name], winner[name], rtol=1e-5, atol=0) for name in CELL]
-    rows: list[dict[str, Any]] = table[np.all(same, axis=0)].to_dict("records")
-    if not rows:
-        raise InputError(f"the winner is not in the table of the search: {dict(winner)}")
-    return rows[0]
+    """The winner's row. Compared to six digits, because a table that was in a file has no more."""
+    for row in table.to_dict("records"):
+        if all(f"{row[name]:.6g}" == f"{winner[name]:.6g}" for name in CELL):
+            return dict(row)
+    raise InputError(f"the winner is not in the table of the search: {dict(winner)}")
 
 
 def _place(row: Mapping[str, Any], values: Sequence[list[Any]]) -> tuple[int, ...]:
