@@ -27,8 +27,10 @@ def learning_curves(history: Columns, best: int | None) -> Figure:
     Raises InputError if the history has no epoch, or not that one.
     """
     epochs = [int(epoch) for epoch in history["epoch"]]
-    if not epochs or best not in (None, *epochs):
-        raise InputError(f"a history of {len(epochs)} epochs, without the best, {best}")
+    if not epochs:
+        raise InputError("the history has no epoch: there is nothing to draw")
+    if best not in (None, *epochs):
+        raise InputError(f"the best epoch, {best}, is not in the history, which has {len(epochs)}")
     at = None if best is None else epochs.index(best)
     subtitle = f"{len(epochs)} epochs"
     if at is not None:
