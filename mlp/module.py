@@ -86,13 +86,17 @@ class Module:
         weights = self.params[: self.n_weights]
         return math.sqrt(np.dot(weights, weights))
 
-    def predict_proba(self, x: NDArray[Any]) -> Array:
-        """The probability of each class: samples (N, inputs) to (N, K).
+    def predict_logits(self, x: NDArray[Any]) -> Array:
+        """What softmax turns into probabilities: samples (N, inputs) to (N, K).
 
         Raises InputError if the samples have another number of features than the network inputs.
         """
-        logits = [self.forward(block).copy() for block in self._blocks(x)]
-        return softmax(np.concatenate(logits))
+        return np.concatenate([self.forward(block).copy() for block in self._blocks(x)])
+
+    def predict_proba(self, x: NDArray[Any]) -> Array:
+        """The probability of each class: samples (N, inputs) to (N, K). Raises as
+        `predict_logits`."""
+        return softmax(self.predict_logits(x))
 
     def predict(self, x: NDArray[Any]) -> NDArray[np.int64]:
         """The most probable class of samples (N, inputs): (N,). Raises as `predict_proba`."""
@@ -103,13 +107,20 @@ class Module:
 
         Raises as `predict_proba`, and InputError if there are not as many labels as samples.
         """
-        if not len(x) == len(t) > 0:
-            raise InputError(f"{len(x):,} samples, but {len(t):,} labels")
-        loss, hits, start = 0.0, 0, 0
-        for block in self._blocks(x):
-            loss += len(block) * self.loss(block, t[start : start + len(block)])
+        return self.evaluate_logits(self.predict_logits(x), t)
+
+    def evaluate_logits(self, logits: Array, t: NDArray[np.integer]) -> tuple[float, float]:
+        """`evaluate` without a pass of its own: from what `predict_logits` gave for the samples.
+
+        Raises InputError if there are not as many labels as samples.
+        """
+        if not len(logits) == len(t) > 0:
+            raise InputError(f"{len(logits):,} samples, but {len(t):,} labels")
+        loss, hits = 0.0, 0
+        for start in range(0, len(t), BLOCK):
+            block = logits[start : start + BLOCK]
+            loss += len(block) * self.last.forward(block, t[start : start + BLOCK])
             hits += self.hits
-            start += len(block)
         return loss / len(t), hits / len(t)
 
     def compute_accuracy(self, x: NDArray[Any], t: NDArray[np.integer]) -> float:

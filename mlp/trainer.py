@@ -106,12 +106,18 @@ class Trainer:
         return self.history
 
     def plot(self, path: str | Path | None = None) -> "Figure":
-        """Loss and accuracy on training and validation set over the epochs; a file if `path`."""
-        from mlp import plots
+        """Loss and accuracy on training and validation set over the epochs; a file if `path`.
 
-        figure = plots.learning_curves(self.history)
+        Raises InputError before the first epoch.
+        """
+        from mlp.plots.style import save
+        from mlp.plots.training import learning_curves
+
+        best = self.best_metrics  # maybe loaded, of another training
+        mark = int(best["epoch"]) if best in self.history.rows else None
+        figure = learning_curves(self.history, mark)
         if path is not None:
-            plots.save(figure, path)
+            save(figure, path)
         return figure
 
     def save_best_metrics(self, path: str | Path) -> None:

@@ -6,6 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from mlp.data import load_dataset
 from mlp.files import write_json, write_npz, write_text
+from mlp.functions import softmax
 from mlp.idx import read_pair
 from mlp.metrics import confusion_matrix, macro_micro_average, per_class, wilson_interval
 from mlp.module import MLP
@@ -17,6 +18,7 @@ from stages.paths import (
     MODEL,
     PER_CLASS,
     PROCESSED,
+    TEST,
     TEST_IMAGES,
     TEST_LABELS,
 )
@@ -30,10 +32,11 @@ def main() -> None:
     images, t = read_pair(TEST_IMAGES, TEST_LABELS, len(classes))
     x = images.reshape(len(images), -1)
     with threadpool_limits(1, user_api="blas"):
-        loss, accuracy = model.evaluate(x, t)
-        probabilities = model.predict_proba(x)
+        logits = model.predict_logits(x)
+        loss, accuracy = model.evaluate_logits(logits, t)
         val_accuracy = model.compute_accuracy(*load_dataset(PROCESSED, "val"))
 
+    probabilities = softmax(logits)
     y = probabilities.argmax(axis=1)
     confusion = confusion_matrix(t, y, len(classes))
     average = macro_micro_average(confusion)
@@ -58,6 +61,8 @@ def main() -> None:
     write_json(METRICS, metrics)
     write_text(PER_CLASS, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
     write_text(CONFUSION, samples.to_csv(index=False, lineterminator="\n"))
+    # the image that the network's figure has in front: the last of the mistakes, if there are any
+    write_npz(TEST, confusion=confusion, image=images[shown[-1] if len(shown) else 0])
     write_npz(MISTAKES, images=images[shown], t=t[shown], y=y[shown], confidence=confidence[shown])
     print(f"test accuracy {accuracy:.4f} (95 % interval {low:.4f} to {high:.4f})")
 

@@ -10,6 +10,7 @@ TEST_LABELS = RAW / "t10k-labels-idx1-ubyte"
 TRIALS = Path("data/trials")  # not an output: a memory that may be deleted
 PROCESSED = Path("data/processed")
 MODEL = Path("data/model/best.npz")
+TEST = Path("data/evaluation/test.npz")
 MISTAKES = Path("data/evaluation/mistakes.npz")
 
 GRID_SEARCH = Path("reports/grid_search.csv")

@@ -1,22 +1,27 @@
 """Draw the figures, which reports/index.html shows on one page."""
 
-import numpy as np
 import pandas as pd
 
-from mlp import plots
-from mlp.files import write_text
+from mlp.files import read_json, read_npz, write_text
+from mlp.history import History
 from mlp.layers import Affine
-from mlp.metrics import confusion_matrix
 from mlp.module import MLP
+from mlp.plots.evaluation import confusion, mistakes
+from mlp.plots.network import network
+from mlp.plots.search import grid_heatmaps
+from mlp.plots.style import save
+from mlp.plots.training import learning_curves
+from mlp.plots.weights import neurons, weight_distributions
 from mlp.weights import weight_statistics
 from stages import run
 from stages.paths import (
-    CONFUSION,
+    BEST_PARAMS,
     FIGURES,
     GRID_SEARCH,
     HISTORY,
     MISTAKES,
     MODEL,
+    TEST,
     WEIGHTS,
 )
 
@@ -26,28 +31,30 @@ def main() -> None:
     classes, shape = model.metadata["classes"], tuple(model.metadata["image_shape"])
     weights = [layer.W for layer in model.layers if isinstance(layer, Affine)]
     statistics = [weight_statistics(W) for W in weights]
-    history, trials = pd.read_csv(HISTORY), pd.read_csv(GRID_SEARCH)
-    samples = pd.read_csv(CONFUSION, dtype=str, keep_default_na=False)
-    actual, predicted = (samples[name].map(classes.index) for name in ("actual", "predicted"))
-    with np.load(MISTAKES, allow_pickle=False) as file:
-        mistakes = dict(file)
+    [winner] = read_json(BEST_PARAMS)
+    test = read_npz(TEST)
 
-    sizes = [W.shape[0] for W in weights] + [len(classes)]
-    image = mistakes["images"][-1] if len(mistakes["images"]) else None
     figures = {
-        "network": plots.network(
-            sizes[0], sizes[1:-1], sizes[-1], model.activation, classes=classes, image=image
+        "network": network(
+            model.input_size,
+            model.hidden_sizes,
+            model.output_size,
+            model.activation,
+            classes=classes,
+            image=test["image"],
         ),
-        "learning_curves": plots.learning_curves(history),
-        "grid_search": plots.grid_heatmaps(trials),
-        "confusion": plots.confusion(confusion_matrix(actual, predicted, len(classes)), classes),
-        "mistakes": plots.mistakes(**mistakes, classes=classes),
-        "weights": plots.weight_distributions(weights),
-        "neurons_layer1": plots.neurons(weights[0], 1, shape=shape),
-        "neurons_layer2": plots.neurons(weights[1], 2),
+        "learning_curves": learning_curves(
+            History.from_csv(HISTORY), model.metadata["best_metrics"]["epoch"]
+        ),
+        "grid_search": grid_heatmaps(pd.read_csv(GRID_SEARCH), winner),
+        "confusion": confusion(test["confusion"], classes),
+        "mistakes": mistakes(**read_npz(MISTAKES), classes=classes),
+        "weights": weight_distributions(weights, statistics),
+        "neurons_layer1": neurons(weights[0], 1, shape=shape),
+        "neurons_layer2": neurons(weights[1], 2),
     }
     for name, figure in figures.items():
-        plots.save(figure, FIGURES / f"{name}.png")
+        save(figure, FIGURES / f"{name}.png")
 
     table = pd.DataFrame(
         statistics, pd.Index([f"Affine {i + 1}" for i in range(len(weights))], name="layer")

@@ -225,6 +225,16 @@ def test_predict_proba_in_blocks_is_softmax_at_once(network, many):
     np.testing.assert_array_equal(network.predict(many[0]), expected.argmax(axis=1))
 
 
+def test_one_pass_gives_what_two_give_to_the_bit(network, many):
+    x, t = many
+    logits = network.predict_logits(x)
+    np.testing.assert_array_equal(softmax(logits), network.predict_proba(x))
+    blocks = [(x[i : i + BLOCK], t[i : i + BLOCK]) for i in range(0, len(t), BLOCK)]
+    loss = sum(len(block[1]) * network.loss(*block) for block in blocks) / len(t)
+    accuracy = network.compute_accuracy(x, t)
+    assert network.evaluate(x, t) == network.evaluate_logits(logits, t) == (loss, accuracy)
+
+
 def test_predictions_are_not_written_over(network, data):
     first = network.predict_proba(data[0].x), network.predict(data[0].x)
     before = [array.copy() for array in first]

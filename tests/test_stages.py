@@ -100,6 +100,25 @@ def damaged_best_params(project: Project) -> None:
     (project.folder / "reports/best_params.json").write_text('{"lr": ')
 
 
+def damaged_evaluation(project: Project) -> None:
+    path = project.folder / "data/evaluation/test.npz"
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def winner_of_another_search(project: Project) -> None:
+    path = project.folder / "reports/best_params.json"
+    path.write_text(path.read_text().replace('"hidden_size2": 4', '"hidden_size2": 5'))
+
+
+def foreign_history(project: Project) -> None:
+    (project.folder / "reports/history.csv").write_text("a,b\n1,2\n")
+
+
+def history_of_another_training(project: Project) -> None:
+    path = project.folder / "reports/history.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+
+
 CASES: dict[str, tuple[str, Harm, str]] = {
     "not a number": (
         "grid-search",
@@ -136,6 +155,14 @@ CASES: dict[str, tuple[str, Harm, str]] = {
     "pickled model": ("evaluate", pickled_model, "refused, because it holds pickled content"),
     "bare pickle": ("evaluate", bare_pickle, "refused, because it holds pickled content"),
     "damaged winner": ("train-best", damaged_best_params, "reports/best_params.json"),
+    "damaged evaluation": ("visualise", damaged_evaluation, "test.npz: "),
+    "damaged history": ("visualise", foreign_history, "reports/history.csv: not a history"),
+    "winner of another search": ("visualise", winner_of_another_search, "winner is not in the tab"),
+    "history of another training": (
+        "visualise",
+        history_of_another_training,
+        "is not in the history",
+    ),
     "no data": (
         "grid-search",
         lambda project: (project.folder / "data/processed/train_x.npy").unlink(),

@@ -574,12 +574,30 @@ def test_epochs_after_the_first_allocate_nothing_large(
 
 def test_plot(build, tmp_path):
     figures = pytest.importorskip("matplotlib.figure")
-    pytest.importorskip("mlp.plots")
+    pytest.importorskip("mlp.plots.training")
     trainer = build()
     trainer.fit(2)
     assert isinstance(trainer.plot(), figures.Figure)
     trainer.plot(tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_marks_the_best_epoch(restless):
+    pytest.importorskip("mlp.plots.training")
+    with pytest.raises(InputError, match="no epoch"):
+        restless.plot()
+    restless.fit(4)
+    [_, subtitle] = restless.plot().texts
+    assert subtitle.get_text().startswith(f"Best epoch: {restless.best_metrics['epoch']} of 4, ")
+
+
+def test_plot_does_not_mark_the_best_epoch_of_another_training(unbeatable, build):
+    pytest.importorskip("mlp.plots.training")
+    trainer = build()
+    trainer.load_best_metrics(unbeatable)
+    trainer.fit(2)
+    [_, subtitle] = trainer.plot().texts
+    assert subtitle.get_text() == "2 epochs"
 
 
 # --- by hand, without make_trainer ----------------------------------------------------------------
