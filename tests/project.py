@@ -111,9 +111,8 @@ class Project:
     def copy(self, folder: Path) -> Self:
         """The same project at another place."""
         other = object.__new__(type(self))
-        other.folder, other.source = folder / "project", folder / "source"
+        other.folder, other.source = folder / "project", self.source
         shutil.copytree(self.folder, other.folder, symlinks=True)
-        shutil.copytree(self.source, other.source)
         other.params = copy.deepcopy(self.params)
         return other
 

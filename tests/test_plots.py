@@ -21,7 +21,6 @@ from mlp.plots.search import grid_heatmaps
 from mlp.plots.style import DPI, WIDTH, save
 from mlp.plots.training import learning_curves
 from mlp.plots.weights import neurons, weight_distributions
-from mlp.search import best_row
 from mlp.weights import WeightStatistics, sparsity_verdict, weight_statistics
 
 
@@ -54,9 +53,16 @@ def grid(sizes1=(64, 128), sizes2=(32, 64), lrs=(0.001, 0.01), l2_regs=(0.0, 0.0
     return table.assign(val_loss=0.3, status="ok", **more)
 
 
+def best_of(table):
+    """The winner's row, or None: of the last rung, the highest accuracy, ties by lower loss."""
+    ok = table[(table["status"] == "ok") & (table["rung"] == table["rung"].max())]
+    ranked = ok.sort_values(["val_accuracy", "val_loss"], ascending=[False, True], kind="stable")
+    return ranked.iloc[0].to_dict() if len(ranked) else None
+
+
 def heatmaps(table):
     """The figure of a table and the winner that the search elects."""
-    return grid_heatmaps(table, best_row(table.to_dict("records")))
+    return grid_heatmaps(table, best_of(table))
 
 
 def frames(figure):
