@@ -5,6 +5,7 @@ MLP_JOBS says how many at a time (without it, one per core), MLP_CLUSTER on whic
 
 import json
 import os
+import re
 from functools import partial
 
 import pandas as pd
@@ -12,7 +13,7 @@ import pandas as pd
 from mlp.data import load_problem
 from mlp.files import InputError, write_json, write_text
 from mlp.recipe import Recipe
-from mlp.search import Result, expand_grid, grid, halving, run_search, rungs_of, winner
+from mlp.search import expand_grid, grid, halving, run_search, rungs_of, winner
 from mlp.search.trial import Executor
 from stages import run
 from stages.params import SEARCHED, Search, load
@@ -27,16 +28,11 @@ def executor() -> Executor:
         return partial(cluster.train, address=address)
     from mlp.search import processes
 
-    text = os.environ.get("MLP_JOBS", "-1")
-    try:
-        jobs = int(text)
-        if jobs == 0:
-            raise ValueError
-    except ValueError:
-        raise InputError(
-            f"MLP_JOBS={text}: allowed is a whole number from 1 up, or -1 for all cores"
-        ) from None
-    return partial(processes.train, jobs=jobs)
+    jobs = os.environ.get("MLP_JOBS", "-1")
+    if not re.fullmatch("-1|[1-9][0-9]{0,3}", jobs):
+        allowed = "a whole number from 1 up, or -1 for all cores"
+        raise InputError(f"MLP_JOBS={jobs}: allowed is {allowed}")
+    return partial(processes.train, jobs=int(jobs))
 
 
 def recipes_of(search: Search) -> list[Recipe]:
@@ -56,20 +52,13 @@ def recipes_of(search: Search) -> list[Recipe]:
     ]
 
 
-def why_none(results: list[Result]) -> str:
-    """Why no trial has a result, and what to do."""
-    rows = [row["status"] for result in results for row in result.rows]
-    failures = [status for status in rows if status != "diverged"]
-    why = failures[0] if failures else "all diverged: try lower values of search.lr"
-    return f"none of {len(results)} trials has a result: {why}"
-
-
 def main() -> None:
     params = load()
     search = params.search
     recipes = recipes_of(search)
     steps = {"grid": 1, "halving": search.halving.rungs}[search.strategy]
     rungs = rungs_of(len(recipes), search.epochs, rungs=steps, factor=search.halving.factor)
+    total = search.seeds * sum(rung.recipes for rung in rungs)
     results, remembered = run_search(
         grid(recipes) if steps == 1 else halving(recipes, rungs),
         load_problem(PROCESSED),
@@ -77,18 +66,19 @@ def main() -> None:
         seeds=range(params.base.seed, params.base.seed + search.seeds),
         journal=TRIALS,
         checkpoints=steps > 1,
-        total=search.seeds * sum(rung.recipes for rung in rungs),
+        total=total,
     )
     best = winner(results)
     if best is None:
-        raise InputError(why_none(results))
+        statuses = {row["status"] for result in results for row in result.rows} - {"diverged"}
+        why = min(statuses, default="all diverged: try lower values of search.lr")
+        raise InputError(f"none of {len(results)} trials has a result: {why}")
     summary = best.summary()
     frame = pd.DataFrame([result.summary() for result in results])
     frame = frame.drop(columns=["activation", "optimizer"])
     write_text(GRID_SEARCH, frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     # a list of one, because `dvc metrics show` leaves lists out of its table of scores
     write_json(BEST_PARAMS, [best.recipe.hyper_parameters])
-    total = search.seeds * sum(rung.recipes for rung in rungs)
     print(f"{remembered} of {total} trials remembered, {total - remembered} trained")
     found = json.dumps({name: summary[name] for name in SEARCHED})
     print(f"best of {len(results)}: {found}, validation accuracy {summary['val_accuracy']:.4f}")
