@@ -203,9 +203,9 @@ the other's, so below 1 this package is faster.
 - Processor: {processor()}
 - {versions()}
 - This package runs as a library does, on the kernels that NumPy and its BLAS choose
-  ({results.kernels["Ours"]}), its arithmetic compiled by numba; *without numba* is the same without
-  (`MLP_COMPILED=0`); *pinned kernels* are the pipeline's, compiled too, for the same bits everywhere
-  ({results.kernels["OursPinned"]}).
+  ({results.kernels["Ours"]}), its arithmetic compiled by numba; *without numba* is the same
+  without (`MLP_COMPILED=0`); *pinned kernels* are the pipeline's, compiled too, for the same bits
+  everywhere ({results.kernels["OursPinned"]}).
 
 ## Targets
 

@@ -67,6 +67,36 @@ def relu_backward(y: Array, dout: Array, dx: Array) -> None:
             dx[i, j] = dout[i, j] * (one if y[i, j] > zero else zero)
 
 
+def shift(x: Array, t: NDArray[np.int64], y: Array, shifted: Array) -> int:
+    """y = x - max x, row by row; shifted = y[t]; returns how many rows have their maximum at t.
+
+    x and y (N, K), labels t and shifted (N,).
+    """
+    hits = 0
+    for i in range(x.shape[0]):
+        if not 0 <= t[i] < x.shape[1]:
+            raise IndexError("a label is none of the classes")
+        top = 0  # as argmax: the first of the largest, or the first NaN
+        for k in range(1, x.shape[1]):
+            if x[i, top] == x[i, top] and not x[i, k] <= x[i, top]:
+                top = k
+        for k in range(x.shape[1]):
+            y[i, k] = x[i, k] - x[i, top]
+        shifted[i] = y[i, t[i]]
+        hits += top == t[i]
+    return hits
+
+
+def softmax_gradient(exp: Array, total: Array, t: NDArray[np.int64], dx: Array) -> None:
+    """dx = (exp / total - one-hot t) / N: exp and dx (N, K), total and labels t (N,)."""
+    number = exp.dtype.type
+    one, n = number(1), number(exp.shape[0])
+    for i in range(exp.shape[0]):
+        for k in range(exp.shape[1]):
+            q = exp[i, k] / total[i]
+            dx[i, k] = (q - one if k == t[i] else q) / n
+
+
 class Loops(NamedTuple):
     """The functions of this module, compiled for one dtype."""
 
@@ -74,6 +104,8 @@ class Loops(NamedTuple):
     normalise: Callable[..., None]
     add_bias_relu: Callable[..., None]
     relu_backward: Callable[..., None]
+    shift: Callable[..., int]
+    softmax_gradient: Callable[..., None]
 
 
 @cache
@@ -88,7 +120,7 @@ def loops(dtype: "np.dtype[Any]") -> Loops | None:
     if os.environ.get("MLP_COMPILED") == "0" or dtype not in (np.float32, np.float64):
         return None
     try:
-        from numba import config, from_dtype, int64, uint8, types
+        from numba import config, from_dtype, int64, types, uint8
     except (ImportError, OSError):  # not installed, not for this NumPy, or LLVM does not load
         return None
     if config.DISABLE_JIT:
@@ -102,6 +134,8 @@ def loops(dtype: "np.dtype[Any]") -> Loops | None:
         _compile(normalise, dtype, data, int64[::1], types.float64, types.float64, matrix),
         _compile(add_bias_relu, dtype, matrix, vector),
         _compile(relu_backward, dtype, matrix, matrix, matrix),
+        _compile(shift, dtype, matrix, int64[::1], matrix, vector),
+        _compile(softmax_gradient, dtype, matrix, vector, int64[::1], matrix),
     )
 
 
@@ -117,9 +151,7 @@ def _compile(function: Any, dtype: "np.dtype[Any]", *arguments: Any) -> Any:
     copy = FunctionType(function.__code__, function.__globals__, name)
     copy.__qualname__ = name
     # NumPy's rules for division by zero, because the check that Python's need keeps loops scalar
-    compiler = {"error_model": "numpy", "nogil": False}
-    signature = [tuple(arguments)]
     try:
-        return njit(signature, cache=True, **compiler)(copy)
+        return njit([arguments], cache=True, error_model="numpy")(copy)
     except Exception:  # whatever a folder that cannot be written, or damaged files, may raise
-        return njit(signature, **compiler)(copy)
+        return njit([arguments], error_model="numpy")(copy)

@@ -225,34 +225,50 @@ class SoftmaxWithLoss:
 
     def forward(self, x: Array, t: NDArray[np.integer]) -> float:
         """Logits (N, K) and labels (N,) to the mean cross-entropy in nats."""
+        loops = compiled.loops(x.dtype) if x.flags.c_contiguous else None
+        loss, self.hits, self._exp, self._total = self._forward(x, t, self._buffers, loops)
         self._t = t
-        loss, self.hits, self._y = self._forward(x, t, self._buffers)
         return loss
 
     def evaluate(self, x: Array, t: NDArray[np.integer]) -> tuple[float, int]:
         """What `forward` returns and `hits`, without a trace in `self`."""
-        loss, hits, _ = self._forward(x, t, self._thread_buffers)
-        return loss, hits
+        return self._forward(x, t, self._thread_buffers)[:2]
 
     def _forward(
-        self, x: Array, t: NDArray[np.integer], buffers: Buffers
-    ) -> tuple[float, int, Array]:
-        rows = np.arange(len(t))
-        top = x.argmax(axis=1)
-        hits = int(np.count_nonzero(top == t))
-        y = buffers.get("y", x.shape, x.dtype)
-        np.subtract(x, x[rows, top][:, None], out=y)
-        shifted = y[rows, t]
-        np.exp(y, out=y)
-        ones = buffers.get("ones", y.shape[1:], y.dtype, 1)
-        total = y @ ones  # faster than np.sum on short rows
-        y /= total[:, None]
-        return float((np.log(total) - shifted).sum()) / len(t), hits, y
+        self,
+        x: Array,
+        t: NDArray[np.integer],
+        buffers: Buffers,
+        loops: compiled.Loops | None = None,
+    ) -> tuple[float, int, Array, Array]:
+        """Loss, hits, the numerators (N, K) and the denominators (N,) of softmax."""
+        n, classes = x.shape
+        exp = buffers.get("exp", x.shape, x.dtype)
+        total = buffers.get("total", (n,), x.dtype)
+        if loops:
+            shifted = buffers.get("shifted", (n,), x.dtype)
+            hits = loops.shift(x, np.ascontiguousarray(t, np.int64), exp, shifted)
+        else:
+            rows = np.arange(n)
+            top = x.argmax(axis=1)
+            hits = int(np.count_nonzero(top == t))
+            np.subtract(x, x[rows, top][:, None], out=exp)
+            shifted = exp[rows, t]
+        np.exp(exp, out=exp)
+        ones = buffers.get("ones", (classes,), x.dtype, 1)
+        np.dot(exp, ones, out=total)  # faster than np.sum on short rows
+        losses = np.log(total, out=buffers.get("losses", (n,), x.dtype))
+        losses -= shifted
+        return float(losses.sum()) / n, hits, exp, total
 
     def backward(self) -> Array:
         """The gradient with respect to the logits, (N, K)."""
-        dx = self._buffers.get("dx", self._y.shape, self._y.dtype)
-        np.copyto(dx, self._y)
-        dx[np.arange(len(dx)), self._t] -= 1
-        dx /= len(dx)
+        exp, t, n = self._exp, self._t, len(self._exp)
+        dx = self._buffers.get("dx", exp.shape, exp.dtype)
+        if loops := compiled.loops(exp.dtype):
+            loops.softmax_gradient(exp, self._total, np.ascontiguousarray(t, np.int64), dx)
+            return dx
+        np.divide(exp, self._total[:, None], out=dx)
+        dx[np.arange(n), t] -= 1
+        dx /= n
         return dx

@@ -62,24 +62,21 @@ class Optimizer:
         self._start_step()
         n_weights = len(params) if n_weights is None else n_weights
         state = [getattr(self, name) for name in self.arrays]
-        blocks = [slice(start, start + BLOCK) for start in range(0, len(params), BLOCK)]
         if not self._update_compiled(params, grads, n_weights, *state):
-            for block in blocks:
+            for block in _blocks(params):
                 parts = (array[block] for array in state)
                 self._update_block(
                     params[block], grads[block], max(n_weights - block.start, 0), *parts
                 )
         if self.steps % FLUSH_EVERY == 0:
             for array, least in zip([params, *state], [TINY, *self.arrays.values()], strict=True):
-                for block in blocks:
+                for block in _blocks(params):
                     self._flush(array[block], least)
 
     def _start_step(self) -> None:
         """What a method computes once a step, not once a block."""
 
-    def _update_compiled(
-        self, params: Array, grads: Array, n_weights: int, *state: Array
-    ) -> bool:
+    def _update_compiled(self, params: Array, grads: Array, n_weights: int, *state: Array) -> bool:
         """Make the step in one pass over whole vectors, if there is a compiled function for it."""
         return False
 
@@ -114,6 +111,10 @@ class Optimizer:
             array = aligned_zeros(state[name].shape, state[name].dtype)
             array[:] = state[name]
             setattr(self, name, array)
+
+
+def _blocks(params: Array) -> list[slice]:
+    return [slice(start, start + BLOCK) for start in range(0, len(params), BLOCK)]
 
 
 class SGD(Optimizer):
@@ -201,9 +202,7 @@ class Adam(Optimizer):
         # lr · scale1 · m / (scale2 · √v + ε), with both sides divided by scale2
         self._rate, self._eps = self.current_lr * scale1 / scale2, self.eps / scale2
 
-    def _update_compiled(
-        self, params: Array, grads: Array, n_weights: int, *state: Array
-    ) -> bool:
+    def _update_compiled(self, params: Array, grads: Array, n_weights: int, *state: Array) -> bool:
         loops = compiled.loops(params.dtype) if grads.dtype == params.dtype else None
         if loops:
             numbers = (self.l2_reg, self.beta1, self.beta2, self._rate, self._eps)

@@ -259,9 +259,7 @@ def make_trainer(
         the same network wherever and whenever it is trained.
     normalisation: as `MLP` takes it. The network is of the data's dtype, float32 for integers.
     """
-    # the compiled Adam draws what Adam draws, and so trains the same network, to the bit
-    drawing = {**config, "optimizer": config["optimizer"].removesuffix("_compiled")}
-    digest = hashlib.sha256(json.dumps(drawing, sort_keys=True).encode()).digest()
+    digest = hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode()).digest()
     entropy = [seed, *np.frombuffer(digest, "<u4").tolist()]
     weights_rng, shuffle_rng = np.random.default_rng(np.random.SeedSequence(entropy)).spawn(2)
     model = MLP(

@@ -52,7 +52,9 @@ def test_gradient_of_affines_parameters(name, x, numerical_gradient, relative_er
     layer = affine()
     dout = dout_for(layer.forward(x, training=True))
     layer.backward(dout)
-    numerical = numerical_gradient(lambda: np.sum(layer.forward(x, training=True) * dout), getattr(layer, name))
+    numerical = numerical_gradient(
+        lambda: np.sum(layer.forward(x, training=True) * dout), getattr(layer, name)
+    )
     assert relative_error(getattr(layer, "d" + name), numerical) < 1e-6
 
 
@@ -68,7 +70,9 @@ def test_affine_by_hand():
     layer.W, layer.b = np.array([[1.0, 2, 3], [4, 5, 6]]), np.array([0.1, 0.2, 0.3])
     layer.dW, layer.db = np.empty((2, 3)), np.empty(3)
     # 1·1 + 2·4 + 0.1, 1·2 + 2·5 + 0.2, 1·3 + 2·6 + 0.3
-    np.testing.assert_allclose(layer.forward(np.array([[1.0, 2]]), training=True), [[9.1, 12.2, 15.3]])
+    np.testing.assert_allclose(
+        layer.forward(np.array([[1.0, 2]]), training=True), [[9.1, 12.2, 15.3]]
+    )
     # 1·1 - 1·3, 1·4 - 1·6
     np.testing.assert_array_equal(layer.backward(np.array([[1.0, 0, -1]])), [[-2, -2]])
     np.testing.assert_array_equal(layer.dW, [[1, 0, -1], [2, 0, -2]])
