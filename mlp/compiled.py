@@ -123,12 +123,12 @@ def loops(dtype: "np.dtype[Any]") -> Loops | None:
         from numba import config, from_dtype, int64, types, uint8
     except (ImportError, OSError):  # not installed, not for this NumPy, or LLVM does not load
         return None
-    if config.DISABLE_JIT:
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return None
     number = from_dtype(dtype)
     vector, matrix = number[::1], number[:, ::1]
     data = types.Array(uint8, 2, "C", readonly=True)
-    numbers = types.UniTuple(types.float64, 5)
+    numbers = types.UniTuple(types.float64, 5)  # type: ignore[no-untyped-call]
     return Loops(
         _compile(adam, dtype, vector, vector, vector, vector, int64, numbers),
         _compile(normalise, dtype, data, int64[::1], types.float64, types.float64, matrix),

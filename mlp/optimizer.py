@@ -206,7 +206,7 @@ class Adam(Optimizer):
         loops = compiled.loops(params.dtype) if grads.dtype == params.dtype else None
         if loops:
             numbers = (self.l2_reg, self.beta1, self.beta2, self._rate, self._eps)
-            loops.adam(params, grads, *state, n_weights, numbers)
+            loops.adam(params, grads, *state, n_weights if self.l2_reg else 0, numbers)
         return loops is not None
 
     def _descend(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
