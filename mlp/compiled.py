@@ -47,7 +47,7 @@ def normalise(
     What it returns means nothing.
     """
     factor, offset = y.dtype.type(scale), y.dtype.type(shift)
-    # Rows drawn at random are in no cache. A byte of each cache line first, because these reads wait
+    # Rows drawn at random are in no cache. A byte of each cache line first, because such reads wait
     # for memory together; returned, so that the compiler does not leave them out.
     touched = 0
     for i in range(len(rows)):
