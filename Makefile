@@ -31,7 +31,7 @@ test: .venv/tests.done
 bench: .venv-bench/done
 	.venv-bench/bin/python -m benchmarks
 
-.venv-bench/done: requirements-bench.txt requirements-fast.txt requirements.txt
+.venv-bench/done: requirements-bench.txt requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@

@@ -35,7 +35,7 @@ IMAGES = [5_000, 10_000, 20_000, 40_000, 60_000]
 HIDDEN = [64, 128, 256, 512, 1024, 2048]
 LATE = [1, 2, 60]
 LATE_SETTINGS = {MAIN.l2_reg: MAIN, 0.01: MAIN._replace(lr=0.01, l2_reg=0.01)}
-QUICK = ["Ours", "OursCompiled", "OursPinned", "TorchFused", "Jax"]
+QUICK = ["Ours", "OursPlain", "OursPinned", "TorchFused", "Jax"]
 RESULTS = Path("benchmarks/RESULTS.md")
 
 
@@ -56,11 +56,15 @@ def medians(calls: Mapping[Any, Callable[[], float]], label: str, rounds: int) -
     return found
 
 
+def worker_of(name: str, *, one_core: bool) -> Worker:
+    return Worker(one_core=one_core, pinned=name == "OursPinned", plain=name == "OursPlain")
+
+
 def start_workers(names: list[str]) -> dict[str, Worker]:
     """A process on one core for each peer whose library is installed."""
     workers = {}
     for name in names:
-        worker = Worker(one_core=True, pinned=name == "OursPinned")
+        worker = worker_of(name, one_core=True)
         try:
             worker.call(tasks.start, "warm-up", name, Setting(8, 8))
             workers[name] = worker
@@ -124,7 +128,7 @@ def by_hidden(worker: Worker) -> dict[int, tuple[float, float]]:
 
 def search(name: str, *jobs: int) -> float:
     """Seconds of a whole search, from a process of its own."""
-    worker = Worker(one_core=False, pinned=name == "OursPinned")
+    worker = worker_of(name, one_core=False)
     seconds, accuracy = worker.call(searches.SEARCHES[name], searches.CONFIGS, *jobs)
     worker.close()
     say(f"  search by {NAMES[name]}: {seconds:.1f} s, best validation accuracy {accuracy:.4f}")
@@ -133,7 +137,7 @@ def search(name: str, *jobs: int) -> float:
 
 def memory(jobs: int) -> float:
     """MB at the peak of a search, from a process of its own."""
-    worker = Worker(one_core=False, pinned=False)
+    worker = worker_of("Ours", one_core=False)
     megabytes = peak_memory(worker, searches.ours, searches.SHAPES, jobs)
     worker.close()
     return megabytes

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mlp import compiled
 from mlp.data import Dataset, load_dataset
 from mlp.files import read_json
 from mlp.layers import Normalise
 from mlp.module import MLP
-from mlp.optimizer import Adam, CompiledAdam
+from mlp.optimizer import Adam
 from mlp.trainer import Trainer
 
 DATA = Path("data/processed")
@@ -85,11 +86,15 @@ def first_weights(setting: Setting) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 class Ours:
-    """This package. Its epoch also counts hits and takes gradients' norms, for `History`."""
+    """This package, its arithmetic compiled. Its epoch also counts hits and takes gradients' norms,
+    for `History`. Raises ModuleNotFoundError if numba is not installed."""
 
-    adam: type[Adam] = Adam
+    compiled = True
 
     def __init__(self, setting: Setting, images: int | None = None) -> None:
+        # None also where numba is forbidden, by whoever started the process
+        if (compiled.loops(np.dtype("float32")) is not None) != self.compiled:
+            raise ModuleNotFoundError("numba is not installed")
         train = load("train")
         if images is not None and images > len(train.t):  # all there are
             train = Dataset(
@@ -97,7 +102,7 @@ class Ours:
             )
         self.trainer = Trainer(
             network(setting),
-            self.adam(setting.lr, l2_reg=setting.l2_reg),
+            Adam(setting.lr, l2_reg=setting.l2_reg),
             Dataset(train.x[:images], train.t[:images]),
             load("val"),
             batch_size=setting.batch_size,
@@ -114,10 +119,10 @@ class Ours:
         return self.trainer.model.compute_accuracy(*self.trainer.val)
 
 
-class OursCompiled(Ours):
-    """This package with its compiled Adam. Raises InputError if numba is not installed."""
+class OursPlain(Ours):
+    """This package as it runs without numba, which is up to who starts the process."""
 
-    adam = CompiledAdam
+    compiled = False
 
 
 class OursPinned(Ours):

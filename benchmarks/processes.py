@@ -17,12 +17,13 @@ class Worker:
 
     one_core: confine it, and so all threads of its libraries, to one core.
     pinned: run on the pipeline's kernels (`stages/__init__.py`).
+    plain: without compiled arithmetic.
     """
 
-    def __init__(self, *, one_core: bool, pinned: bool) -> None:
+    def __init__(self, *, one_core: bool, pinned: bool = False, plain: bool = False) -> None:
         cores = CORES[-1:] if one_core else CORES
         self._pool = ProcessPoolExecutor(
-            1, get_context("spawn"), initializer=_prepare, initargs=(cores, pinned)
+            1, get_context("spawn"), initializer=_prepare, initargs=(cores, pinned, plain)
         )
         self.pid: int = self._pool.submit(os.getpid).result()
 
@@ -37,12 +38,14 @@ class Worker:
         self._pool.shutdown()
 
 
-def _prepare(cores: list[int], pinned: bool) -> None:
+def _prepare(cores: list[int], pinned: bool, plain: bool) -> None:
     """Before NumPy is imported, which this module therefore does not do."""
     assert "numpy" not in sys.modules
     os.sched_setaffinity(0, cores)
     if pinned:
         import stages  # noqa: F401
+    if plain:
+        os.environ["MLP_COMPILED"] = "0"
 
 
 def _end_descendants() -> None:

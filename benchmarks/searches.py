@@ -125,13 +125,9 @@ def sklearn(configs: list[Config]) -> Result:
     return perf_counter() - start, float(search.cv_results_["mean_test_score"].max())
 
 
-def ours_compiled(configs: list[Config]) -> Result:
-    return ours(configs, optimizer="adam_compiled")
-
-
 SEARCHES: dict[str, Any] = {
     "Ours": ours,
-    "OursCompiled": ours_compiled,
+    "OursPlain": ours,
     "OursPinned": ours,
     "TorchFused": torch,
     "Jax": jax,

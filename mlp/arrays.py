@@ -1,6 +1,8 @@
-"""The arrays that the network is fastest on: aligned to cache lines, and made once."""
+"""The arrays that the network is fastest on: aligned to cache lines, made once, gathered late."""
 
 import math
+import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,9 +23,32 @@ def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
+@dataclass(slots=True)
+class Rows:
+    """Rows of an array x (M, …), not yet gathered: whoever takes them can do so in the pass that
+    it makes anyway.
+
+    index: positions (N,).
+    memory: what `gather` writes into, (N, …).
+    """
+
+    x: NDArray[Any]
+    index: NDArray[np.int64]
+    memory: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.memory.shape
+
+    def gather(self) -> NDArray[Any]:
+        """The rows as an array (N, …), good until others are gathered."""
+        # mode="clip", because NumPy gathers into a copy of `out` if it may have to raise
+        return self.x.take(self.index, axis=0, out=self.memory, mode="clip")
+
+
 class Buffers:
     """Arrays by name, made once, filled with `value`, and lent again to every batch that is not
-    larger."""
+    larger. A copy begins without any."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[Any]] = {}
@@ -51,3 +76,10 @@ class Buffers:
             array[...] = value
             self._lent.clear()  # parts of what it replaces
         return array
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(self), ()
+
+
+class ThreadBuffers(threading.local, Buffers):
+    """Buffers of which each thread has its own, without seeing those of others."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlp.arrays import aligned_zeros
+from mlp.arrays import Rows, aligned_zeros
 from mlp.files import InputError, atomic, read_json, write_json
 
 META = "meta.json"
@@ -111,21 +111,27 @@ def load_problem(folder: str | Path) -> Problem:
 class Batches:
     """The samples of a data set in random order, `size` at a time, the last batch maybe smaller.
 
-    Indices are shuffled, not data; each batch is gathered into the same two buffers.
+    Indices are shuffled, not data. Bytes are handed over as `Rows`, for `Normalise` to gather;
+    other numbers are gathered here, into the same memory for each batch.
     """
 
     def __init__(self, dataset: Dataset, size: int) -> None:
-        self.dataset = dataset
+        # an array that is not to be written, whatever file or memory is behind it
+        self._x = np.asarray(dataset.x).view()
+        self._x.flags.writeable = False
+        self._late = self._x.dtype == np.uint8 and self._x.ndim == 2 and self._x.flags.c_contiguous
+        self._labels = dataset.t
         self.size = min(size, len(dataset.t))
-        self._x = aligned_zeros((self.size, *dataset.x.shape[1:]), dataset.x.dtype)
+        self._memory = aligned_zeros((self.size, *dataset.x.shape[1:]), dataset.x.dtype)
         self._t = np.empty(self.size, dataset.t.dtype)
 
-    def shuffled(self, rng: np.random.Generator) -> Iterator[Dataset]:
-        """One epoch; a batch is good until the next is drawn."""
-        order = rng.permutation(len(self.dataset.t))
+    def shuffled(
+        self, rng: np.random.Generator
+    ) -> Iterator[tuple[NDArray[Any] | Rows, NDArray[np.integer]]]:
+        """One epoch of samples x and labels t; a batch is good until the next is drawn."""
+        order = rng.permutation(len(self._labels))
         for start in range(0, len(order), self.size):
             index = order[start : start + self.size]
-            # mode="clip", because NumPy gathers into a copy of `out` if it may have to raise
-            x = self.dataset.x.take(index, axis=0, out=self._x[: len(index)], mode="clip")
-            t = self.dataset.t.take(index, out=self._t[: len(index)], mode="clip")
-            yield Dataset(x, t)
+            rows = Rows(self._x, index, self._memory[: len(index)])
+            t = self._labels.take(index, out=self._t[: len(index)], mode="clip")
+            yield rows if self._late else rows.gather(), t

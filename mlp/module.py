@@ -1,17 +1,18 @@
 """Networks: a stack of layers over one flat vector of parameters."""
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mlp.arrays import Array, aligned_zeros
+from mlp.arrays import Array, Rows, aligned_zeros
 from mlp.files import InputError
 from mlp.functions import softmax
-from mlp.layers import Affine, Layer, Normalise, ReLU, Sigmoid, SoftmaxWithLoss
+from mlp.layers import Affine, AffineReLU, Layer, Normalise, ReLU, Sigmoid, SoftmaxWithLoss
 from mlp.model_file import read_model_file, write_model_file
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Module:
         self.layers = list(layers)
         self._first = next(i for i, layer in enumerate(self.layers) if layer.weights)
         self.layers[self._first].input_gradient = False
+        self._joined = _join(self.layers)  # what runs; all before `_first` stand where they stood
         self.last = SoftmaxWithLoss()
         self.metadata: dict[str, Any] = {}
         self._flatten()
@@ -59,25 +61,34 @@ class Module:
         self.__dict__.update(state)
         self._flatten()  # in a copy, views have become arrays of their own
 
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)  # two networks cannot share layers
+
     @property
     def hits(self) -> int:
         """How many of the batch that `loss` saw last were guessed right."""
         return self.last.hits
 
-    def forward(self, x: NDArray[Any]) -> Array:
-        """A batch (N, inputs) to logits (N, K), in a buffer that the next call writes over."""
-        for layer in self.layers:
-            x = layer.forward(x)
-        return x
+    def forward(self, x: NDArray[Any] | Rows, training: bool = False) -> Array:
+        """A batch (N, inputs) to logits (N, K), in a buffer that the next call writes over.
 
-    def loss(self, x: NDArray[Any], t: NDArray[np.integer]) -> float:
+        training: remember what `backward` needs. Without it, threads do not disturb each other.
+        """
+        if isinstance(x, Rows) and not isinstance(self.layers[0], Normalise):
+            x = x.gather()
+        y: Any = x
+        for layer in self._joined:
+            y = layer.forward(y, training)
+        return y
+
+    def loss(self, x: NDArray[Any] | Rows, t: NDArray[np.integer]) -> float:
         """Mean cross-entropy of a batch x (N, inputs) with labels t (N,), in nats."""
-        return self.last.forward(self.forward(x), t)
+        return self.last.forward(self.forward(x, training=True), t)
 
     def backward(self) -> None:
         """Fill `grads` with the gradient of what `loss` returned last."""
         dout: Array | None = self.last.backward()
-        for layer in reversed(self.layers[self._first :]):
+        for layer in reversed(self._joined[self._first :]):
             assert dout is not None
             dout = layer.backward(dout)
 
@@ -119,8 +130,9 @@ class Module:
         loss, hits = 0.0, 0
         for start in range(0, len(t), BLOCK):
             block = logits[start : start + BLOCK]
-            loss += len(block) * self.last.forward(block, t[start : start + BLOCK])
-            hits += self.hits
+            block_loss, block_hits = self.last.evaluate(block, t[start : start + BLOCK])
+            loss += len(block) * block_loss
+            hits += block_hits
         return loss / len(t), hits / len(t)
 
     def compute_accuracy(self, x: NDArray[Any], t: NDArray[np.integer]) -> float:
@@ -183,6 +195,17 @@ class Module:
             raise InputError(f"samples of shape {x.shape}: this network takes (N, {features})")
         for start in range(0, max(len(x), 1), BLOCK):
             yield x[start : start + BLOCK]
+
+
+def _join(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers, each `Affine` and the `ReLU` after it as one."""
+    joined: list[Layer] = []
+    for layer in layers:
+        if isinstance(layer, ReLU) and joined and isinstance(joined[-1], Affine):
+            joined[-1] = AffineReLU(joined[-1], layer)
+        else:
+            joined.append(layer)
+    return joined
 
 
 class MLP(Module):

@@ -6,13 +6,12 @@ passes, whatever the number of layers. Nothing is allocated after the first step
 
 import math
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from mlp import compiled
 from mlp.arrays import Array, Buffers, aligned_zeros
-from mlp.files import InputError
 
 # Parameters that an update takes at a time: with their gradients and what the method keeps of them
 # (1.3 MB for Adam), most stay in a core's second-level cache from the first pass to the last.
@@ -62,18 +61,24 @@ class Optimizer:
         self.steps += 1
         self._start_step()
         n_weights = len(params) if n_weights is None else n_weights
-        for start in range(0, len(params), BLOCK):
-            block = slice(start, start + BLOCK)
-            p, g = params[block], grads[block]
-            state = [getattr(self, name)[block] for name in self.arrays]
-            self._update_block(p, g, max(n_weights - start, 0), *state)
-            if self.steps % FLUSH_EVERY == 0:
-                self._flush(p, TINY)
-                for array, least in zip(state, self.arrays.values(), strict=True):
-                    self._flush(array, least)
+        state = [getattr(self, name) for name in self.arrays]
+        if not self._update_compiled(params, grads, n_weights, *state):
+            for block in _blocks(params):
+                parts = (array[block] for array in state)
+                self._update_block(
+                    params[block], grads[block], max(n_weights - block.start, 0), *parts
+                )
+        if self.steps % FLUSH_EVERY == 0:
+            for array, least in zip([params, *state], [TINY, *self.arrays.values()], strict=True):
+                for block in _blocks(params):
+                    self._flush(array[block], least)
 
     def _start_step(self) -> None:
         """What a method computes once a step, not once a block."""
+
+    def _update_compiled(self, params: Array, grads: Array, n_weights: int, *state: Array) -> bool:
+        """Make the step in one pass over whole vectors, if there is a compiled function for it."""
+        return False
 
     def _update_block(self, params: Array, grads: Array, n_weights: int, *state: Array) -> None:
         scratch = self._buffers.get("scratch", params.shape, params.dtype)
@@ -106,6 +111,10 @@ class Optimizer:
             array = aligned_zeros(state[name].shape, state[name].dtype)
             array[:] = state[name]
             setattr(self, name, array)
+
+
+def _blocks(params: Array) -> list[slice]:
+    return [slice(start, start + BLOCK) for start in range(0, len(params), BLOCK)]
 
 
 class SGD(Optimizer):
@@ -193,6 +202,13 @@ class Adam(Optimizer):
         # lr · scale1 · m / (scale2 · √v + ε), with both sides divided by scale2
         self._rate, self._eps = self.current_lr * scale1 / scale2, self.eps / scale2
 
+    def _update_compiled(self, params: Array, grads: Array, n_weights: int, *state: Array) -> bool:
+        loops = compiled.loops(params.dtype) if grads.dtype == params.dtype else None
+        if loops:
+            numbers = (self.l2_reg, self.beta1, self.beta2, self._rate, self._eps)
+            loops.adam(params, grads, *state, n_weights if self.l2_reg else 0, numbers)
+        return loops is not None
+
     def _descend(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
         m, v = state
         m *= self.beta1
@@ -214,54 +230,9 @@ class Adam(Optimizer):
         self.power1, self.power2 = float(state["power1"]), float(state["power2"])
 
 
-class CompiledAdam(Adam):
-    """Adam in one pass instead of twelve, compiled by numba: the same bits in a third of the time.
-
-    Raises InputError if numba is not installed.
-    """
-
-    def __init__(self, *arguments: float, **options: float) -> None:
-        super().__init__(*arguments, **options)
-        _compiled_adam()
-
-    def _update_block(self, params: Array, grads: Array, n_weights: int, *state: Array) -> None:
-        numbers = (self.l2_reg, self.beta1, self.beta2, self._rate, self._eps)
-        _compiled_adam()(params, grads, *state, n_weights, numbers)
-
-
-def _adam(
-    params: Array, grads: Array, m: Array, v: Array, n_weights: int, numbers: tuple[float, ...]
-) -> None:
-    """An update by Adam with L2, parameter by parameter and in the same order of operations."""
-    number = params.dtype.type  # numba would compute in float64 otherwise
-    l2_reg, beta1, beta2 = number(numbers[0]), number(numbers[1]), number(numbers[2])
-    rate, eps = number(numbers[3]), number(numbers[4])
-    for i in range(len(params)):
-        g = grads[i]  # a number at hand, because reading back what was just written is slow
-        if i < n_weights:
-            g += l2_reg * params[i]
-        m[i] = beta1 * m[i] + g
-        v[i] = beta2 * v[i] + g * g
-        params[i] -= rate * (m[i] / (np.sqrt(v[i]) + eps))
-        grads[i] = g
-
-
-@cache
-def _compiled_adam() -> Any:
-    try:
-        from numba import njit
-    except ModuleNotFoundError:
-        raise InputError(
-            "the compiled Adam needs numba: pip install -r requirements-fast.txt"
-        ) from None
-    # NumPy's rules for division by zero, because the check that Python's need keeps loops scalar
-    return njit(_adam, error_model="numpy", cache=True)
-
-
-OptimizerName = Literal["sgd", "momentum", "adam", "adam_compiled"]
+OptimizerName = Literal["sgd", "momentum", "adam"]
 OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {
     "sgd": SGD,
     "momentum": Momentum,
     "adam": Adam,
-    "adam_compiled": CompiledAdam,
 }

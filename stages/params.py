@@ -42,8 +42,7 @@ Texts = Annotated[list[Text], Field(description="a list of texts")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="64 hexadecimal digits")]
 Activation = Annotated[Literal["relu", "sigmoid"], Field(description="relu or sigmoid")]
 OptimizerName = Annotated[
-    Literal["sgd", "momentum", "adam", "adam_compiled"],
-    Field(description="sgd, momentum, adam or adam_compiled"),
+    Literal["sgd", "momentum", "adam"], Field(description="sgd, momentum or adam")
 ]
 Sizes = Annotated[
     list[Count],
@@ -125,9 +124,7 @@ class Train(Section):
     lr: Annotated[Rate | Best, Field(description="best, or a number above 0")]
     l2_reg: Annotated[Amount | Best, Field(description="best, or a number from 0 up")]
     activation: Annotated[Activation | Best, Field(description="best, relu or sigmoid")]
-    optimizer: Annotated[
-        OptimizerName | Best, Field(description="best, sgd, momentum, adam or adam_compiled")
-    ]
+    optimizer: Annotated[OptimizerName | Best, Field(description="best, sgd, momentum or adam")]
     epochs: Count
     batch_size: Count
     lr_decay: Amount

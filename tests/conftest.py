@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from project import Project
 
+from mlp import compiled
 from mlp.data import Dataset, Problem
 from mlp.module import MLP
 from mlp.recipe import Recipe, make_trainer
@@ -22,6 +23,28 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def set_arithmetic(monkeypatch):
+    """A function that sets arithmetic to "plain" or "compiled" for what follows in the test."""
+
+    def set_to(arithmetic):
+        monkeypatch.setenv("MLP_COMPILED", "0" if arithmetic == "plain" else "1")
+        compiled.loops.cache_clear()
+        if arithmetic == "compiled" and compiled.loops(np.dtype(np.float32)) is None:
+            pytest.skip("needs numba")
+
+    yield set_to
+    monkeypatch.undo()
+    compiled.loops.cache_clear()
+
+
+@pytest.fixture
+def arithmetic(request, set_arithmetic):
+    """Plain or compiled, as the test's parameter says."""
+    set_arithmetic(request.param)
+    return request.param
 
 
 @pytest.fixture

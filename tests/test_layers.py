@@ -41,18 +41,20 @@ def dout_for(y):
 @LAYERS
 def test_gradient_of_the_input(make, x, numerical_gradient, relative_error):
     layer = make()
-    dout = dout_for(layer.forward(x))
+    dout = dout_for(layer.forward(x, training=True))
     dx = layer.backward(dout).copy()
-    numerical = numerical_gradient(lambda: np.sum(layer.forward(x) * dout), x)
+    numerical = numerical_gradient(lambda: np.sum(layer.forward(x, training=True) * dout), x)
     assert relative_error(dx, numerical) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["W", "b"])
 def test_gradient_of_affines_parameters(name, x, numerical_gradient, relative_error):
     layer = affine()
-    dout = dout_for(layer.forward(x))
+    dout = dout_for(layer.forward(x, training=True))
     layer.backward(dout)
-    numerical = numerical_gradient(lambda: np.sum(layer.forward(x) * dout), getattr(layer, name))
+    numerical = numerical_gradient(
+        lambda: np.sum(layer.forward(x, training=True) * dout), getattr(layer, name)
+    )
     assert relative_error(getattr(layer, "d" + name), numerical) < 1e-6
 
 
@@ -68,7 +70,9 @@ def test_affine_by_hand():
     layer.W, layer.b = np.array([[1.0, 2, 3], [4, 5, 6]]), np.array([0.1, 0.2, 0.3])
     layer.dW, layer.db = np.empty((2, 3)), np.empty(3)
     # 1·1 + 2·4 + 0.1, 1·2 + 2·5 + 0.2, 1·3 + 2·6 + 0.3
-    np.testing.assert_allclose(layer.forward(np.array([[1.0, 2]])), [[9.1, 12.2, 15.3]])
+    np.testing.assert_allclose(
+        layer.forward(np.array([[1.0, 2]]), training=True), [[9.1, 12.2, 15.3]]
+    )
     # 1·1 - 1·3, 1·4 - 1·6
     np.testing.assert_array_equal(layer.backward(np.array([[1.0, 0, -1]])), [[-2, -2]])
     np.testing.assert_array_equal(layer.dW, [[1, 0, -1], [2, 0, -2]])
@@ -85,14 +89,14 @@ def test_normalise_by_hand():
 
 def test_normalise_takes_numbers_of_any_kind(rng):
     x = rng.integers(0, 256, (5, 6))
-    expected = normalise().forward(x.astype(np.float64))
+    expected = normalise().forward(x.astype(np.float64), training=True)
     for dtype in (np.uint8, np.int64, np.float32):
-        np.testing.assert_array_equal(normalise().forward(x.astype(dtype)), expected)
+        np.testing.assert_array_equal(normalise().forward(x.astype(dtype), training=True), expected)
 
 
 def test_relu_passes_no_gradient_at_zero():
     layer = ReLU()
-    layer.forward(np.array([[-1.0, 0, 1]]))
+    layer.forward(np.array([[-1.0, 0, 1]]), training=True)
     np.testing.assert_array_equal(layer.backward(np.ones((1, 3))), [[0, 0, 1]])
 
 
@@ -120,7 +124,7 @@ def test_softmax_with_loss_agrees_with_the_functions(scale, x, t):
 def test_arguments_are_left_alone(make, x):
     layer = make()
     before = x.copy()
-    dout = dout_for(layer.forward(x))
+    dout = dout_for(layer.forward(x, training=True))
     dout_before = dout.copy()
     layer.backward(dout)
     np.testing.assert_array_equal(x, before)
@@ -148,8 +152,8 @@ def test_batches_of_varying_size(make, x):
     layer = make()
     for n in (5, 2, 7, 1, 7):
         fresh = make()
-        y = layer.forward(x[:n])
-        np.testing.assert_array_equal(y, fresh.forward(x[:n]))
+        y = layer.forward(x[:n], training=True)
+        np.testing.assert_array_equal(y, fresh.forward(x[:n], training=True))
         dout = dout_for(y)
         np.testing.assert_array_equal(layer.backward(dout), fresh.backward(dout))
 
@@ -166,9 +170,9 @@ def test_softmax_with_loss_on_batches_of_varying_size(x, t):
 @LAYERS
 def test_buffers_are_reused(make, x):
     layer = make()
-    y = layer.forward(x)
+    y = layer.forward(x, training=True)
     dx = layer.backward(dout_for(y))
-    smaller = layer.forward(x[:3])
+    smaller = layer.forward(x[:3], training=True)
     assert np.shares_memory(smaller, y)
     assert np.shares_memory(layer.backward(dout_for(smaller)), dx)
 
@@ -192,7 +196,7 @@ def test_buffers_keep_one_memory_for_batches_of_all_sizes():
 )
 def test_float32_stays_float32(make, x):
     layer = make()
-    y = layer.forward(x.astype(np.float32))
+    y = layer.forward(x.astype(np.float32), training=True)
     assert y.dtype == np.float32
     assert layer.backward(dout_for(y)).dtype == np.float32
 
@@ -201,15 +205,15 @@ def test_float32_stays_float32(make, x):
 def test_dtype_follows_that_of_the_batch(make, x):
     layer = make()
     for dtype in (np.float64, np.float32, np.float64):
-        y = layer.forward(x.astype(dtype))
+        y = layer.forward(x.astype(dtype), training=True)
         assert y.dtype == layer.backward(dout_for(y)).dtype == dtype
 
 
 def test_first_layer_computes_no_input_gradient(x):
     layer, first = affine(), affine()
     first.input_gradient = False
-    dout = dout_for(layer.forward(x))
-    first.forward(x)
+    dout = dout_for(layer.forward(x, training=True))
+    first.forward(x, training=True)
     layer.backward(dout)
     assert first.backward(dout) is None
     np.testing.assert_array_equal(first.dW, layer.dW)

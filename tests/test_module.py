@@ -5,9 +5,11 @@ import json
 import math
 import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from mlp.files import InputError
 from mlp.functions import cross_entropy, softmax
@@ -134,7 +136,40 @@ def test_layers_see_the_vectors(network):
         assert np.all(layer.db == 8)
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+EVERY_COPY = pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))]
+)
+
+
+def step(network, data):
+    """The network's probabilities after a step of training."""
+    network.loss(*data)
+    network.backward()
+    SGD(0.1).update(network.params, network.grads, network.n_weights)
+    return network.predict_proba(data.x)
+
+
+@EVERY_COPY
+@pytest.mark.parametrize("trained", [False, True])
+def test_copy_and_original_train_apart(duplicate, trained, data):
+    network, twin = new(), new()
+    if trained:
+        step(network, data[0])
+        step(twin, data[0])
+    other = duplicate(network)
+    for model in (network, other):
+        for layer in affines(model):
+            assert np.shares_memory(layer.W, model.params)
+            assert np.shares_memory(layer.db, model.grads)
+    before = other.predict_proba(data[0].x)
+    after = step(network, data[0])
+    np.testing.assert_array_equal(after, step(twin, data[0]))
+    np.testing.assert_array_equal(other.predict_proba(data[0].x), before)
+    np.testing.assert_array_equal(step(other, data[0]), after)
+    np.testing.assert_array_equal(network.predict_proba(data[0].x), after)
+
+
+@EVERY_COPY
 def test_a_copy_is_a_network_of_its_own(duplicate, network, data):
     other = duplicate(network)
     before = network.predict_proba(data[0].x)
@@ -243,6 +278,36 @@ def test_predictions_are_not_written_over(network, data):
     network.evaluate(-data[0].x, data[0].t)
     for array, expected in zip(first, before, strict=True):
         np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_threads_predict_as_one_does(activation, rng):
+    network = MLP(200, [100, 50], 10, activation=activation, rng=rng)
+    tasks = [rng.standard_normal((n, 200), dtype=np.float32) for n in range(100, 500, 50)]
+    t = rng.integers(0, 10, 500)
+
+    def answers(x):
+        return network.predict_proba(x).tobytes(), network.evaluate(x, t[: len(x)])
+
+    expected = [answers(x) for x in tasks]
+    with ThreadPoolExecutor(len(tasks)) as pool, threadpool_limits(1, user_api="blas"):
+        for _ in range(5):
+            assert list(pool.map(answers, tasks)) == expected
+
+
+def test_prediction_does_not_disturb_training(data, rng):
+    """… neither in the same thread nor from another."""
+    network, twin = new(), new()
+    network.loss(*data[0])
+    twin.loss(*data[0])
+    hits = network.hits
+    for call in (lambda run: run(), lambda run: ThreadPoolExecutor(1).submit(run).result()):
+        call(lambda: network.predict_proba(10 * data[1].x))
+        call(lambda: network.evaluate(*data[1]))
+    network.backward()
+    twin.backward()
+    assert network.hits == hits
+    np.testing.assert_array_equal(network.grads, twin.grads)
 
 
 def test_predictions_for_no_samples(network):

@@ -1,18 +1,20 @@
 """The optimizers, against steps worked out by hand and against the textbook."""
 
 import math
-import sys
 
 import numpy as np
 import pytest
 
-from mlp.files import InputError
-from mlp.optimizer import BLOCK, OPTIMIZERS, SGD, Adam, CompiledAdam, Momentum, _compiled_adam
+from mlp.optimizer import BLOCK, OPTIMIZERS, SGD, Adam, Momentum
 
 N_WEIGHTS = 4  # of 6 parameters; the other two are biases
 STEPS_PER_EPOCH = 3
-EVERY_OPTIMIZER = pytest.mark.parametrize("name", list(OPTIMIZERS))
-EVERY_ADAM = pytest.mark.parametrize("adam", [Adam, CompiledAdam])
+EVERY_OPTIMIZER = pytest.mark.parametrize(
+    ("name", "arithmetic"),
+    [*((name, "plain") for name in OPTIMIZERS), ("adam", "compiled")],
+    indirect=["arithmetic"],
+)
+PLAIN_AND_COMPILED = pytest.mark.parametrize("arithmetic", ["plain", "compiled"], indirect=True)
 STEPS = pytest.mark.parametrize("steps", [1, 10])
 LR = pytest.mark.parametrize("lr", [0.1, 0.001])
 LR_DECAY = pytest.mark.parametrize("lr_decay", [0.0, 0.5])
@@ -88,7 +90,7 @@ def test_adam_by_hand():
 
 
 @EVERY_OPTIMIZER
-def test_lr_decays_per_epoch_and_not_per_step(name):
+def test_lr_decays_per_epoch_and_not_per_step(name, arithmetic):
     optimizer = OPTIMIZERS[name](0.6, lr_decay=0.5)
     rates = []
     for epoch in range(3):
@@ -129,8 +131,8 @@ def test_momentum_is_the_textbooks(
 @L2
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9), (0.0, 0.5)])
 @pytest.mark.parametrize("eps", [1e-8, 0.1])
-@EVERY_ADAM
-def test_adam_is_the_papers(adam, steps, lr, lr_decay, l2_reg, betas, eps, start, gradients):
+@PLAIN_AND_COMPILED
+def test_adam_is_the_papers(arithmetic, steps, lr, lr_decay, l2_reg, betas, eps, start, gradients):
     (beta1, beta2), p, m, v = betas, start.copy(), np.zeros(6), np.zeros(6)
     for step, gradient in enumerate(gradients[:steps]):
         g = gradient + l2_reg * p * (np.arange(6) < N_WEIGHTS)
@@ -139,14 +141,14 @@ def test_adam_is_the_papers(adam, steps, lr, lr_decay, l2_reg, betas, eps, start
         m_hat, v_hat = m / (1 - beta1 ** (step + 1)), v / (1 - beta2 ** (step + 1))
         rate = lr / (1 + lr_decay * (step // STEPS_PER_EPOCH))
         p = p - rate * m_hat / (np.sqrt(v_hat) + eps)
-    optimizer = adam(lr, beta1=beta1, beta2=beta2, eps=eps, lr_decay=lr_decay, l2_reg=l2_reg)
+    optimizer = Adam(lr, beta1=beta1, beta2=beta2, eps=eps, lr_decay=lr_decay, l2_reg=l2_reg)
     result = run(optimizer, start, gradients[:steps])
     np.testing.assert_allclose(result, p, rtol=1e-12, atol=1e-14)
 
 
 @EVERY_OPTIMIZER
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_update_works_in_place_and_keeps_the_dtype(name, dtype):
+def test_update_works_in_place_and_keeps_the_dtype(name, arithmetic, dtype):
     params = np.ones(6, dtype)
     view = params[2:4].reshape(2, 1)
     optimizer = OPTIMIZERS[name](0.1, l2_reg=0.1)
@@ -157,7 +159,7 @@ def test_update_works_in_place_and_keeps_the_dtype(name, dtype):
 
 @EVERY_OPTIMIZER
 @pytest.mark.parametrize("before", [0, 4])
-def test_state_goes_on_bit_for_bit(name, before, start, gradients):
+def test_state_goes_on_bit_for_bit(name, arithmetic, before, start, gradients):
     def new():
         return OPTIMIZERS[name](0.1, lr_decay=0.5, l2_reg=0.1)
 
@@ -171,7 +173,7 @@ def test_state_goes_on_bit_for_bit(name, before, start, gradients):
 
 
 @EVERY_OPTIMIZER
-def test_state_is_a_copy(name, start, gradients):
+def test_state_is_a_copy(name, arithmetic, start, gradients):
     optimizer = OPTIMIZERS[name](0.1)
     half = run(optimizer, start, gradients[:4])
     state = optimizer.state_dict()
@@ -183,7 +185,7 @@ def test_state_is_a_copy(name, start, gradients):
 
 
 @EVERY_OPTIMIZER
-def test_first_state_makes_a_used_optimizer_a_new_one(name, start, gradients):
+def test_first_state_makes_a_used_optimizer_a_new_one(name, arithmetic, start, gradients):
     first, used = OPTIMIZERS[name](0.1), OPTIMIZERS[name](0.1)
     state = first.state_dict()
     run(used, start, gradients)
@@ -191,17 +193,18 @@ def test_first_state_makes_a_used_optimizer_a_new_one(name, start, gradients):
     np.testing.assert_array_equal(run(used, start, gradients), run(first, start, gradients))
 
 
+@PLAIN_AND_COMPILED
 @pytest.mark.parametrize(
-    "optimizer",
+    "make",
     [
-        Momentum(0.01),
-        Momentum(0.01, momentum=0.5),
-        Adam(0.001),
-        Adam(0.001, beta2=0.9),
-        CompiledAdam(0.001),
+        lambda: Momentum(0.01),
+        lambda: Momentum(0.01, momentum=0.5),
+        lambda: Adam(0.001),
+        lambda: Adam(0.001, beta2=0.9),
     ],
 )
-def test_no_denormals_after_the_gradient_has_become_zero(optimizer):
+def test_no_denormals_after_the_gradient_has_become_zero(make, arithmetic):
+    optimizer = make()
     params = np.ones(30, np.float32)
     grads = np.logspace(-15, 5, 30, dtype=np.float32)
     optimizer.update(params, grads, 0)
@@ -215,7 +218,7 @@ def test_no_denormals_after_the_gradient_has_become_zero(optimizer):
 
 
 @EVERY_OPTIMIZER
-def test_no_denormals_where_l2_alone_moves_a_weight(name):
+def test_no_denormals_where_l2_alone_moves_a_weight(name, arithmetic):
     params = np.logspace(-10, 0, 30, dtype=np.float32)
     optimizer = OPTIMIZERS[name](0.1, l2_reg=0.5)
     for _ in range(3000):
@@ -241,7 +244,7 @@ def test_flushing_changes_no_step_that_matters(rng):
 
 @EVERY_OPTIMIZER
 @pytest.mark.parametrize("n_weights", [0, 5, BLOCK, BLOCK + 5, 2 * BLOCK + 7])
-def test_blocks_change_nothing(name, n_weights, rng):
+def test_blocks_change_nothing(name, arithmetic, n_weights, rng):
     """A vector of three blocks makes the step that its parts would make by themselves."""
     params, grads = rng.standard_normal((2, 2 * BLOCK + 7))
     whole, parts = (params.copy(), grads.copy()), (params.copy(), grads.copy())
@@ -251,26 +254,3 @@ def test_blocks_change_nothing(name, n_weights, rng):
         OPTIMIZERS[name](0.1, l2_reg=0.1).update(p, g, np.count_nonzero(index < n_weights))
         parts[0][index], parts[1][index] = p, g
     np.testing.assert_array_equal(whole, parts)
-
-
-@L2
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_compiled_adam_gives_adams_bits(dtype, l2_reg, rng):
-    size = BLOCK + 501  # two blocks, with a rest, whatever an instruction takes
-    adams = [kind(0.001, lr_decay=0.1, l2_reg=l2_reg) for kind in (Adam, CompiledAdam)]
-    params = [rng.standard_normal(size).astype(dtype)]
-    params.append(params[0].copy())
-    for _ in range(250):  # two flushes
-        grads = (rng.standard_normal(size) * 10.0 ** rng.integers(-9, 2)).astype(dtype)
-        for adam, p in zip(adams, params, strict=True):
-            adam.update(p, grads.copy(), size - 100)
-    np.testing.assert_array_equal(*params)
-    for name in Adam.arrays:
-        np.testing.assert_array_equal(*(getattr(adam, name) for adam in adams))
-
-
-def test_compiled_adam_says_what_it_needs(monkeypatch):
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.setattr("mlp.optimizer._compiled_adam", _compiled_adam.__wrapped__)
-    with pytest.raises(InputError, match=r"needs numba: pip install -r requirements-fast\.txt"):
-        OPTIMIZERS["adam_compiled"](0.1)

@@ -202,19 +202,6 @@ def test_experiment(project: Project):
     assert "tiny" in shown
 
 
-def test_compiled_adam_elects_and_trains_the_same(project: Project):
-    """… to the bit, and the reports and the journal say which was used."""
-    reports = project.folder / "reports"
-    same = [reports / name for name in ("grid_search.csv", "history.csv", "confusion.csv")]
-    before = [path.read_bytes() for path in same]
-    project.set({"search.optimizer": "adam_compiled"})
-    assert {"grid-search", "train-best", "evaluate"} <= set(project.repro())
-    assert [path.read_bytes() for path in same] == before
-    metrics = json.loads((reports / "metrics.json").read_text())
-    assert metrics["hyper_parameters"][0]["optimizer"] == "adam_compiled"
-    assert project.call("python", "-m", "mlp", "trials").stdout.count("adam_compiled") == 4
-
-
 def test_a_queued_sweep(project: Project):
     """Two at a time, in copies of the project; the workspace stays as it is."""
     project.call("dvc", "exp", "run", "--queue", "-S", "train.lr=0.1,0.001")

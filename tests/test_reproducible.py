@@ -71,14 +71,15 @@ def test_the_pins_can_be_lifted():
     assert "X86_V4" in python(LOOK, MLP_KERNELS="native")
 
 
-def test_training_gives_the_known_bits():
-    assert python(TRAIN) == DIGEST
+@pytest.mark.parametrize("compiled", ["0", "1"])
+def test_training_gives_the_known_bits(compiled: str):
+    assert python(TRAIN, MLP_COMPILED=compiled) == DIGEST
 
 
-@pytest.mark.parametrize("cpu", ["Haswell", "EPYC-Rome"])
-def test_another_processor_gives_the_same_bits(cpu: str):
+@pytest.mark.parametrize(("cpu", "compiled"), [("Haswell", "1"), ("EPYC-Rome", "0")])
+def test_another_processor_gives_the_same_bits(cpu: str, compiled: str):
     """An Intel and an AMD processor without AVX-512, emulated."""
     emulator = shutil.which("qemu-x86_64")
     if not emulator:
         pytest.skip("needs qemu-x86_64 (Debian's package qemu-user)")
-    assert python(TRAIN, emulator, "-cpu", cpu) == DIGEST
+    assert python(TRAIN, emulator, "-cpu", cpu, MLP_COMPILED=compiled) == DIGEST

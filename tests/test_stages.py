@@ -125,6 +125,11 @@ CASES: dict[str, tuple[str, Harm, str]] = {
         param("search.lr", ["fast"]),
         "params.yaml: search.lr: ['fast']; allowed is a list of different numbers above 0",
     ),
+    "a former optimizer": (
+        "grid-search",
+        param("search.optimizer", "adam_compiled"),
+        "search.optimizer: 'adam_compiled'; allowed is sgd, momentum or adam",
+    ),
     "unknown key": ("train-best", param("train.lrr", 1), "params.yaml: train.lrr: unknown; allow"),
     "unknown section": ("fetch", unknown_section, "params.yaml: trian: unknown; allowed here"),
     "wrong type": ("train-best", param("train.epochs", 1.5), "train.epochs: 1.5; allowed is a who"),

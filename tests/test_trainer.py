@@ -306,11 +306,22 @@ def test_same_seed_same_bits(optimizer, build):
     assert same_run(first, second)
 
 
-def test_compiled_adam_trains_adams_network(build):
-    plain, compiled = build(optimizer="adam"), build(optimizer="adam_compiled")
-    plain.fit(30)  # 150 steps
-    compiled.fit(30)
-    assert same_run(plain, compiled)
+@EVERY_OPTIMIZER
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_compiled_arithmetic_trains_the_same_network(
+    dtype, activation, optimizer, build, rng, set_arithmetic
+):
+    """… to the bit, from bytes and from numbers: 150 steps, with the last batches smaller."""
+    x, t = rng.integers(0, 256, (90, 5)).astype(dtype), rng.integers(0, 3, 90)
+    options = {"train": Dataset(x, t), "optimizer": optimizer, "activation": activation}
+    options |= {"val": options["train"], "normalisation": {"mean": 0.5, "std": 0.3}, "l2_reg": 0.01}
+    trainers = []
+    for arithmetic in ("plain", "compiled"):
+        set_arithmetic(arithmetic)
+        trainers.append(build(**options))
+        trainers[-1].fit(30)
+    assert same_run(*trainers)
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ NO_RESULT: Row = {
 
 # The modules that decide a trial's result; others that it loads write files or show progress
 SOURCES = (
-    *("arrays", "functions", "layers", "module", "optimizer", "data", "history", "trainer"),
-    *("recipe", "search/trial"),
+    *("arrays", "compiled", "data", "functions", "history", "layers", "module", "optimizer"),
+    *("recipe", "trainer", "search/trial"),
 )
 
 

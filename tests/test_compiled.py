@@ -1,0 +1,245 @@
+"""Compiled arithmetic: the bits of the plain text, and no folder or file that stops it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mlp
+from mlp import compiled
+from mlp.arrays import Rows
+from mlp.layers import Affine, AffineReLU, Normalise, ReLU, SoftmaxWithLoss
+from mlp.optimizer import BLOCK, Adam
+
+pytest.importorskip("numba")
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of infinities and NaN
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+SEEDS = pytest.mark.parametrize("seed", range(8))
+
+
+def numbers(rng, shape, dtype):
+    """Numbers of all sizes, a third of them special: zeros of both signs, denormal numbers,
+    infinities, NaN."""
+    info = np.finfo(dtype)
+    values = rng.standard_normal(shape) * 10.0 ** rng.integers(-6, 6, shape)
+    special = [0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, info.tiny, info.max, -info.max]
+    special = np.array([*special, np.inf, -np.inf, np.nan], dtype)
+    drawn = special[rng.integers(0, len(special), shape)]
+    return np.where(rng.random(shape) < 1 / 3, drawn, values).astype(dtype)
+
+
+def same_bits(a, b):
+    """Signs of zeros included; of NaN, that it is one, because IEEE 754 leaves its bits open."""
+    assert a.dtype == b.dtype
+    np.testing.assert_array_equal(a, b)
+    there = ~np.isnan(a)
+    np.testing.assert_array_equal(np.signbit(a[there]), np.signbit(b[there]))
+
+
+@pytest.fixture
+def both(set_arithmetic):
+    """A function that calls another once with plain and once with compiled arithmetic."""
+
+    def call(function):
+        results = []
+        for arithmetic in ("plain", "compiled"):
+            set_arithmetic(arithmetic)
+            results.append(function())
+        for plain, other in zip(*results, strict=True):
+            same_bits(np.asarray(plain), np.asarray(other))
+
+    return call
+
+
+@DTYPES
+@SEEDS
+def test_normalise(dtype, seed, both):
+    rng = np.random.default_rng(seed)
+    n, m, features = rng.integers(1, 40, 3)
+    data = rng.integers(0, 256, (m, features), np.uint8)
+    data.flags.writeable = False
+    index = rng.integers(0, m, n)
+
+    def run():
+        layer = Normalise(0.1 + seed / 9, 0.3 + seed / 7, dtype=dtype)
+        rows = Rows(data, index, np.empty((n, features), np.uint8))
+        return [layer.forward(rows, training=True)]
+
+    both(run)
+
+
+@DTYPES
+@SEEDS
+def test_affine_and_relu(dtype, seed, both):
+    rng = np.random.default_rng(seed)
+    n, outputs = rng.integers(1, 70, 2)
+    # products of infinities would be NaN: what comes in is put in their place
+    y, b, dout = (numbers(rng, shape, dtype) for shape in ((n, outputs), outputs, (n, outputs)))
+
+    def run():
+        affine = Affine(3, outputs, rng=np.random.default_rng(0), dtype=dtype)
+        affine.b[:] = b
+        affine.product = lambda x, training: y.copy()
+        affine.backward = lambda dout: dout
+        layer = AffineReLU(affine, ReLU())
+        return [layer.forward(y, training=True).copy(), layer.backward(dout)]
+
+    both(run)
+
+
+@DTYPES
+@SEEDS
+@pytest.mark.parametrize("kind", ["ordinary", "special"])
+@pytest.mark.parametrize("labels", [np.uint8, np.int64])
+def test_softmax_with_loss(labels, kind, dtype, seed, both):
+    rng = np.random.default_rng(seed)
+    n, classes = rng.integers(1, 40, 2)
+    x = numbers(rng, (n, classes), dtype)
+    if kind == "ordinary":
+        x = (10 * rng.standard_normal((n, classes))).astype(dtype).round(1)  # with equal maxima
+    t = rng.integers(0, classes, n).astype(labels)
+
+    def run():
+        last = SoftmaxWithLoss()
+        loss = last.forward(x, t)
+        return [loss, last.hits, last.backward(), *last.evaluate(x, t)]
+
+    both(run)
+
+
+@DTYPES
+@SEEDS
+@pytest.mark.parametrize("l2_reg", [0.0, 0.1])
+def test_adam(l2_reg, dtype, seed, both):
+    rng = np.random.default_rng(seed)
+    size = BLOCK + 501 if seed < 2 else int(rng.integers(1, 300))  # two blocks with a rest, or one
+    start, grads = numbers(rng, size, dtype), [numbers(rng, size, dtype) for _ in range(7)]
+    calm = rng.standard_normal((120, size)).astype(dtype) if size < BLOCK else []  # and a flush
+    n_weights = int(rng.integers(0, size + 1))
+
+    def run():
+        adam, params = Adam(0.001, lr_decay=0.1, l2_reg=l2_reg), start.copy()
+        for g in [*calm, *grads]:
+            g = g.copy()
+            adam.update(params, g, n_weights)
+        return [params, g, adam.m, adam.v]
+
+    both(run)
+
+
+def test_labels_that_are_no_class_raise_either_way(set_arithmetic):
+    for arithmetic in ("plain", "compiled"):
+        set_arithmetic(arithmetic)
+        with pytest.raises(IndexError):
+            SoftmaxWithLoss().forward(np.zeros((2, 3)), np.array([0, 3]))
+
+
+def test_other_dtypes_are_computed_as_text():
+    assert compiled.loops(np.dtype(np.float16)) is None
+    assert compiled.loops(np.dtype(np.longdouble)) is None
+
+
+# --- processes, and what they keep on disk --------------------------------------------------------
+
+CALL = """
+import numpy as np
+from mlp import compiled
+loops = compiled.loops(np.dtype(np.float32))
+y = np.array([[1, -3], [0, 5]], np.float32)
+loops.add_bias_relu(y, np.array([1, 2], np.float32))
+print(y.tolist())
+"""
+SAID = "[[2.0, 0.0], [1.0, 7.0]]"
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the parts of the package that `CALL` needs, without anything cached."""
+    folder = tmp_path / "copy" / "mlp"
+    folder.mkdir(parents=True)
+    for name in ("__init__", "arrays", "compiled"):
+        shutil.copy(Path(mlp.__file__).with_name(f"{name}.py"), folder)
+    return folder
+
+
+def call(package, code=CALL, **environ):
+    variables = os.environ | {"PYTHONPATH": str(package.parent)} | environ
+    for name in ("NUMBA_CACHE_DIR", "MLP_COMPILED"):
+        if name not in environ:
+            variables.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=package.parent,
+        env=variables,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def cached(folder):
+    return sorted(path for path in folder.rglob("*.nb[ic]"))
+
+
+def test_the_cache_is_used_and_its_damage_is_not(package):
+    assert call(package) == SAID
+    files = cached(package / "__pycache__")
+    assert len(files) == 2 * len(compiled.Loops._fields)
+    before = [path.stat().st_mtime_ns for path in files]
+    assert call(package) == SAID
+    assert [path.stat().st_mtime_ns for path in cached(package)] == before
+    # every kind of damage, to each kind of file
+    damages = [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\0" * 99]
+    for number, path in enumerate(files):
+        path.write_bytes(damages[number % 3](path.read_bytes()))
+    assert call(package) == SAID
+
+
+@pytest.mark.parametrize("home", ["writable", "none"])
+def test_a_package_that_cannot_be_written(home, package, tmp_path):
+    """Root may write anywhere, but not below a file."""
+    (package / "__pycache__").write_text("in the way")
+    place = tmp_path / "home"
+    if home == "writable":
+        place.mkdir()
+    else:
+        place.write_text("in the way")
+    places = {"HOME": str(place), "XDG_CACHE_HOME": str(place / "cache")}
+    assert call(package, PYTHONDONTWRITEBYTECODE="1", **places) == SAID
+    assert bool(cached(place)) == (home == "writable")
+
+
+@pytest.mark.parametrize(
+    "environ", [{"MLP_COMPILED": "0"}, {"NUMBA_DISABLE_JIT": "1"}, {"hidden": "numba"}]
+)
+def test_compilation_can_be_forbidden(environ, package):
+    hide = "import sys; sys.modules['numba'] = None\n" if "hidden" in environ else ""
+    look = "import numpy as np; from mlp import compiled\n"
+    look += "print(compiled.loops(np.dtype(np.float32)))"
+    assert call(package, hide + look, **environ) == "None"
+
+
+def test_prediction_does_not_wait_for_numba(tmp_path):
+    code = """
+import sys
+import numpy as np
+import mlp
+model = mlp.MLP(4, [3], 2, rng=np.random.default_rng(0))
+model.save_parameters("model.npz")
+model = mlp.MLP.from_file("model.npz")
+model.predict(np.ones((5, 4), np.uint8)), model.evaluate(np.ones((5, 4)), np.zeros(5, int))
+print("numba" in sys.modules, end=" ")
+model.loss(np.ones((5, 4)), np.zeros(5, int))
+print("numba" in sys.modules)
+"""
+    folder = tmp_path / "here" / "mlp"
+    folder.parent.mkdir()
+    folder.symlink_to(Path(mlp.__file__).parent)
+    assert call(folder, code) == "False True"
