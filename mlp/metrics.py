@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mlp.checks import labels
+
 
 class ClassMetrics(NamedTuple):
     """Precision, recall and F1 of each class, and its number of samples: arrays of shape (K,)."""
@@ -34,8 +36,12 @@ class MacroMicroAverage(NamedTuple):
 def confusion_matrix(
     t: NDArray[np.integer], y: NDArray[np.integer], classes: int
 ) -> NDArray[np.int64]:
-    """Labels (N,) and guesses (N,) to counts (K, K): row is the truth, column the guess."""
-    pairs = np.asarray(t, np.int64) * classes + np.asarray(y, np.int64)
+    """Labels (N,) and guesses (N,) to counts (K, K): row is the truth, column the guess.
+
+    Raises InputError if they are not integers below `classes`, or not as many of each.
+    """
+    t = labels(t, count=np.size(y), classes=classes).astype(np.int64)
+    pairs = t * classes + labels(y, count=len(t), classes=classes)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
@@ -53,7 +59,8 @@ def per_class(confusion: NDArray[np.int64]) -> ClassMetrics:
 def macro_micro_average(confusion: NDArray[np.int64]) -> MacroMicroAverage:
     """Macro and micro averages from a confusion matrix (K, K) (Manning et al. 2008, section 13.6).
 
-    Where each sample has one label and one guess, the three micro averages are the accuracy.
+    The macro average is over all K classes: one that has no sample counts as 0. Where each sample
+    has one label and one guess, the three micro averages are the accuracy.
     """
     precision, recall, f1, _ = per_class(confusion)
     accuracy = float(np.trace(confusion) / max(confusion.sum(), 1))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mlp.arrays import Array, Rows, aligned_zeros
+from mlp.checks import labels, samples
 from mlp.files import InputError
 from mlp.functions import softmax
 from mlp.layers import Affine, AffineReLU, Layer, Normalise, ReLU, Sigmoid, SoftmaxWithLoss
@@ -116,17 +117,17 @@ class Module:
     def evaluate(self, x: NDArray[Any], t: NDArray[np.integer]) -> tuple[float, float]:
         """Loss (mean cross-entropy, in nats) and accuracy on samples x (N, inputs), labels t (N,).
 
-        Raises as `predict_proba`, and InputError if there are not as many labels as samples.
+        Raises InputError as `mlp.checks.samples` and `labels` do.
         """
+        x = samples(x, self.sizes()[0])
         return self.evaluate_logits(self.predict_logits(x), t)
 
     def evaluate_logits(self, logits: Array, t: NDArray[np.integer]) -> tuple[float, float]:
         """`evaluate` without a pass of its own: from what `predict_logits` gave for the samples.
 
-        Raises InputError if there are not as many labels as samples.
+        Raises InputError as `mlp.checks.labels` does.
         """
-        if not len(logits) == len(t) > 0:
-            raise InputError(f"{len(logits):,} samples, but {len(t):,} labels")
+        t = labels(t, count=len(logits), classes=logits.shape[1])
         loss, hits = 0.0, 0
         for start in range(0, len(t), BLOCK):
             block = logits[start : start + BLOCK]
@@ -189,8 +190,13 @@ class Module:
             for name in layer.weights + layer.biases:
                 yield f"{type(layer).__name__}{number}.{name}", getattr(layer, name)
 
+    def sizes(self) -> tuple[int, int]:
+        """How many features a sample has, and how many classes there are."""
+        affine = [layer for layer in self.layers if isinstance(layer, Affine)]
+        return affine[0].W.shape[0], affine[-1].W.shape[1]
+
     def _blocks(self, x: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        features = next(layer for layer in self.layers if isinstance(layer, Affine)).W.shape[0]
+        x, features = np.asanyarray(x), self.sizes()[0]
         if x.ndim != 2 or x.shape[1] != features:
             raise InputError(f"samples of shape {x.shape}: this network takes (N, {features})")
         for start in range(0, max(len(x), 1), BLOCK):

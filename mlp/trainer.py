@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mlp.checks import labels, samples
 from mlp.data import Batches, Dataset
 from mlp.files import InputError, read_json, read_npz, write_json, write_npz
 from mlp.history import History, rank
@@ -36,6 +38,9 @@ class Trainer:
     Best means highest validation accuracy, ties by lower validation loss. One BLAS thread is
     used, whatever the machine has: at these sizes more gain little, and a product that is split
     over threads may round differently.
+
+    Raises InputError if a data set is not one for this network (see `mlp.checks`), or if
+    `batch_size` is not 1 or more.
     """
 
     def __init__(
@@ -51,13 +56,14 @@ class Trainer:
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.train = train
-        self.val = val
+        self.train, self.val = (_checked(part, model) for part in (train, val))
         self.rng = rng
         self.train_metrics = train_metrics
         self.history = History()
         self.best_metrics: dict[str, float] = {}
-        self._batches = Batches(train, batch_size)
+        if operator.index(batch_size) < 1:
+            raise InputError(f"batches of {batch_size}: 1 or more samples are needed")
+        self._batches = Batches(self.train, operator.index(batch_size))
         self._best_params = model.params.copy()
         self._last_params = model.params.copy()
 
@@ -189,8 +195,8 @@ class Trainer:
         optimizer.epoch = epoch - 1
         *train, gradient_norm = self._train_on_batches()
         if self.train_metrics == "full":
-            train = list(model.evaluate(*self.train))
-        val = model.evaluate(*self.val)
+            train = list(_evaluate(model, self.train))
+        val = _evaluate(model, self.val)
         row = {
             "epoch": epoch,
             "train_loss": train[0],
@@ -239,3 +245,14 @@ class Trainer:
             (i for i, row in enumerate(reversed(rows)) if row == self.best_metrics), None
         )
         return (len(rows) if since_best is None else since_best) >= patience
+
+
+def _checked(data: Dataset, model: Module) -> Dataset:
+    features, classes = model.sizes()
+    x = samples(data.x, features)
+    return Dataset(x, labels(data.t, count=len(x), classes=classes))
+
+
+def _evaluate(model: Module, data: Dataset) -> tuple[float, float]:
+    """`Module.evaluate` on samples that have been checked."""
+    return model.evaluate_logits(model.predict_logits(data.x), data.t)

@@ -335,7 +335,9 @@ def test_seed_and_configuration_decide_the_draws(change, build):
 
 def test_shuffles_do_not_depend_on_how_many_weights_were_drawn(data, build):
     wide = [Dataset(np.tile(part.x, (1, 3)), part.t) for part in data]
-    orders = [trainer.rng.permutation(90) for trainer in (build(), build(train=wide[0]))]
+    orders = [
+        trainer.rng.permutation(90) for trainer in (build(), build(train=wide[0], val=wide[1]))
+    ]
     np.testing.assert_array_equal(*orders)
 
 

@@ -1,0 +1,51 @@
+"""What a caller hands over, checked once at the border, so that inside nothing is checked."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mlp.files import InputError
+
+
+def samples(x: ArrayLike, features: int) -> NDArray[Any]:
+    """Samples (N, features) as an array. Raises InputError if they are of another shape, or no
+    finite numbers."""
+    x = _array(x, "samples")
+    if x.ndim != 2 or x.shape[1] != features:
+        raise InputError(f"samples of shape {x.shape}: this network takes (N, {features})")
+    if x.dtype.kind not in "buif":
+        raise InputError(f"samples of type {x.dtype}: numbers are needed")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise InputError("samples that are not all finite numbers")
+    return x
+
+
+def labels(t: ArrayLike, *, count: int, classes: int) -> NDArray[np.integer]:
+    """Labels (count,) as an array of integers, booleans as 0 and 1.
+
+    Raises InputError if they are of another shape or kind, as many as 0, or not below `classes`.
+    """
+    t = _array(t, "labels")
+    if t.ndim == 2 and t.shape[1] == classes > 1:
+        raise InputError(f"labels of shape {t.shape}: if they are one-hot, take t.argmax(axis=1)")
+    if t.ndim != 1:
+        raise InputError(f"labels of shape {t.shape}: an integer for each sample is needed, (N,)")
+    if not len(t) == count > 0:
+        raise InputError(f"{count:,} samples, but {len(t):,} labels")
+    if t.dtype.kind == "b":
+        t = t.astype(np.int64)
+    if t.dtype.kind not in "ui":
+        raise InputError(f"labels of type {t.dtype}: integers are needed")
+    wrong = (t < 0) | (t >= classes)
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise InputError(f"label {t[i]} at position {i:,}: the classes are 0 to {classes - 1}")
+    return t
+
+
+def _array(values: ArrayLike, name: str) -> NDArray[Any]:
+    try:
+        return np.asanyarray(values)
+    except ValueError as error:  # lists of unequal lengths
+        raise InputError(f"{name} that are no array: {error}") from error
