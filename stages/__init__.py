@@ -10,6 +10,7 @@ import platform
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 if platform.machine() in ("x86_64", "AMD64") and os.environ.get("MLP_KERNELS") != "native":
     os.environ["OPENBLAS_CORETYPE"] = "Haswell"
@@ -75,7 +76,9 @@ def usage(name: str) -> str:
     from ruamel.yaml import YAML
 
     stages = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    stage = next((s for s in stages.values() if s.get("cmd") == f"python -m {name}"), {})
+    stage: dict[str, Any] = next(
+        (s for s in stages.values() if s.get("cmd") == f"python -m {name}"), {}
+    )
 
     def names(key: str) -> str:
         found = (next(iter(item)) if isinstance(item, dict) else item for item in stage[key])

@@ -16,7 +16,6 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from mlp.files import InputError
 
@@ -181,7 +180,7 @@ def read() -> Any:
         raise InputError(f"not text in UTF-8: {error}") from error
     except RecursionError as error:
         raise InputError("not YAML: nested too deeply") from error
-    except (YAMLError, ValueError) as error:  # the latter of a date or number that is none
+    except Exception as error:  # of a date or a number that is none, the parser has many kinds
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
