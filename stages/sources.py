@@ -54,7 +54,6 @@ class Download(threading.Thread):
     def run(self) -> None:
         fetch = pooch.HTTPDownloader(
             progressbar=sys.stderr.isatty(),
-            chunk_size=1 << 14,
             timeout=TIMEOUT,
             headers={"Accept-Encoding": "identity"},
             hooks={"response": self.close_redirect},
@@ -63,7 +62,11 @@ class Download(threading.Thread):
             with self.path.open("wb") as self.file:
                 try:
                     fetch(self.url, self, None)
-                except (requests.ConnectionError, requests.Timeout):
+                except (
+                    requests.ConnectionError,
+                    requests.Timeout,
+                    requests.exceptions.ChunkedEncodingError,  # a line that drops
+                ):
                     self.file.seek(0)
                     self.file.truncate()
                     fetch(self.url, self, None)
@@ -160,12 +163,13 @@ def sources(fetch: Fetch) -> list[tuple[str, Find]]:
 
 
 def reason(error: BaseException) -> str:
-    """Why a source failed, in a line; requests wraps the cause of a failed connection in others."""
-    while isinstance(error, requests.RequestException) and error.args:
-        cause = getattr(error.args[0], "reason", error.args[0])
-        if not isinstance(cause, Exception):
-            break
-        error = cause
+    """Why a source failed, in a line; requests and urllib3 wrap the cause in other exceptions."""
+    while causes := [
+        cause
+        for cause in (getattr(error, "reason", None), *error.args)
+        if isinstance(cause, Exception)
+    ]:
+        error = causes[0]
     text = re.sub(r"^HTTPS?Connection\(.*?\): ", "", " ".join(str(error).split()))
     # a server may send what a terminal would obey
     text = "".join(c if c.isprintable() else "?" for c in text)
