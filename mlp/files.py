@@ -3,9 +3,12 @@
 import json
 import os
 import pickle
+import re
+import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +21,64 @@ class InputError(ValueError):
 
 
 @contextmanager
+def temporary(path: str | Path) -> Iterator[Path]:
+    """Yield a name beside `path` that no other process uses, for a file or a folder.
+
+    What lies there at the end is removed. So is, once a process and folder, what processes of this
+    machine that were killed left beside `path`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent.absolute())
+    mine = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield mine
+    finally:
+        remove(mine)
+
+
+@contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
     A reader sees the old file or the new one, never a part; a block that raises leaves
     the old file as it was and the temporary one removed.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with temporary(path) as unfinished:
+        yield unfinished
+        os.replace(unfinished, path)
+
+
+@cache
+def sweep(folder: Path) -> None:
+    """Remove from `folder` the temporary files of processes that are no more."""
+    if os.name != "posix":
+        return  # elsewhere os.kill(pid, 0) ends the process
+    for path in folder.glob(".*.tmp"):
+        pid = re.search(r"\.([1-9][0-9]{0,8})\.tmp$", path.name)
+        if not pid:
+            continue
+        try:
+            os.kill(int(pid[1]), 0)
+        except ProcessLookupError:
+            remove(path)
+        except PermissionError:
+            pass  # it is another user's, and lives
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    with suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8 with `\\n` line ends on every system."""
-    with atomic(path) as temporary:
-        temporary.write_bytes(text.encode())
+    with atomic(path) as unfinished:
+        unfinished.write_bytes(text.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -55,7 +96,7 @@ def read_json(path: str | Path) -> Any:
 
 def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
     """Write arrays as `.npz`: the same arrays give the same bytes, and nothing is pickled."""
-    with atomic(path) as temporary, temporary.open("wb") as file:
+    with atomic(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
 
 

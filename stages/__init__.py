@@ -4,29 +4,96 @@ Imported before any of them, and before NumPy: pins the kernels that do the arit
 every x86-64 processor with AVX2 rounds alike and `dvc.lock` can be reproduced to the bit.
 """
 
+import io
 import os
 import platform
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 if platform.machine() in ("x86_64", "AMD64") and os.environ.get("MLP_KERNELS") != "native":
     os.environ["OPENBLAS_CORETYPE"] = "Haswell"
-    # all of NumPy's dispatch targets above AVX2: see "SIMD Extensions" of numpy.show_config()
-    os.environ["NPY_DISABLE_CPU_FEATURES"] = "X86_V4 AVX512_ICL AVX512_SPR"
+    # of NumPy's dispatch targets AVX2 and no more: "SIMD Extensions" of numpy.show_config()
+    os.environ["NPY_ENABLE_CPU_FEATURES"] = "X86_V3"
+    os.environ.pop("NPY_DISABLE_CPU_FEATURES", None)  # NumPy takes one of the two
+    try:
+        import numpy  # noqa: F401
+    except RuntimeError:  # what NumPy raises for a feature that the processor lacks
+        print(
+            "stages: this processor lacks AVX2, on which the committed results rest; "
+            "MLP_KERNELS=native runs without it (results may differ in the last bits)",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage: bad input ends it with one line on standard error and exit status 2."""
+    """Run a stage, which takes no arguments but --help.
+
+    Bad input ends it with one line on standard error and exit status 2.
+    """
     from mlp.files import InputError
 
     name = sys.modules["__main__"].__spec__.name  # type: ignore[union-attr]
     warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an arrow that a locale lacks stops no training
+            stream.reconfigure(errors="replace")
     try:
-        main()
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(usage(name))
+        elif len(sys.argv) > 1:
+            raise InputError(
+                f"unknown arguments: {' '.join(sys.argv[1:])}; a stage takes none, "
+                "its values are in params.yaml"
+            )
+        else:
+            main()
+    except FileNotFoundError as error:
+        fail(f"{name}: {error}; run dvc repro, which runs the stages in order")
     except (InputError, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(2)
+        fail(f"{name}: {error}")
+    except MemoryError as error:
+        fail(f"{name}: not enough memory{': ' if error.args else ''}{error}")
+    except RecursionError:
+        fail(f"{name}: a file that it reads is nested too deeply")
+    except UnicodeError as error:
+        fail(f"{name}: a text that it reads or writes has another encoding: {error}")
     except KeyboardInterrupt as interrupt:
-        print(f"{name}: interrupted{': ' if interrupt.args else ''}{interrupt}", file=sys.stderr)
-        sys.exit(130)
+        fail(f"{name}: interrupted{': ' if interrupt.args else ''}{interrupt}", 130)
+
+
+def fail(message: str, status: int = 2) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(status)
+
+
+def usage(name: str) -> str:
+    """What `--help` prints: the stage's docstring, and its section of dvc.yaml in words."""
+    from pathlib import Path
+
+    from ruamel.yaml import YAML
+
+    stages = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stage: dict[str, Any] = next(
+        (s for s in stages.values() if s.get("cmd") == f"python -m {name}"), {}
+    )
+
+    def names(key: str) -> str:
+        found = (next(iter(item)) if isinstance(item, dict) else item for item in stage[key])
+        return ", ".join(item for item in found if not item.endswith(".py"))
+
+    kinds = [key for key in ("deps", "outs", "metrics", "plots") if key in stage]
+    lines = [f"{key:<8} {names(key)}" for key in kinds if names(key)]
+    return "\n".join(
+        (
+            f"python -m {name}: no arguments; `dvc repro` runs it if what it depends on changed.",
+            "",
+            (sys.modules["__main__"].__doc__ or "").strip(),
+            "",
+            f"params   {', '.join(stage.get('params', [])) or 'none'} (in params.yaml)",
+            *lines,
+            "MLP_KERNELS=native lifts the pins of the processor's kernels.",
+        )
+    )

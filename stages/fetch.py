@@ -2,19 +2,17 @@
 
 Whatever the source, a file is taken only if its decompressed content has the SHA-256 that
 params.yaml names, and data/raw is left as it was until all four files are there.
+FASHION_MNIST_DIR names a folder that is asked before those of params.yaml.
 """
 
-import gzip
 import os
-import shutil
 import sys
-import tempfile
-import zlib
 from pathlib import Path
 
 import pooch
 
-from mlp.files import InputError
+from mlp.files import InputError, temporary
+from mlp.idx import IMAGES_MAGIC, LABELS_MAGIC, copy_idx
 from stages import run
 from stages.params import (
     SourceFile,
@@ -27,26 +25,20 @@ from stages.paths import (
     TRAIN_IMAGES,
     TRAIN_LABELS,
 )
-from stages.sources import VARIABLE, reason, sources
+from stages.sources import LARGEST, VARIABLE, reason, sources
 
 
 def take(path: Path, wanted: SourceFile, target: Path) -> None:
-    """Decompress `path` to `target`. Raises WrongContentError if that is not what is wanted."""
-    with (
-        gzip.open(path) if path.suffix == ".gz" else path.open("rb") as source,
-        target.open("wb") as file,
-    ):
-        shutil.copyfileobj(source, file, 1 << 20)
+    """Decompress `path` to `target`. Raises InputError if that is not what is wanted."""
+    magic = IMAGES_MAGIC if target.name in (TRAIN_IMAGES.name, TEST_IMAGES.name) else LABELS_MAGIC
+    with target.open("wb") as file:
+        copy_idx(path, magic, file, limit=LARGEST)
     found = pooch.file_hash(str(target), alg="sha256")
     if found != wanted.sha256:
-        raise WrongContentError(
+        raise InputError(
             f"{path}: the SHA-256 of its decompressed content is {found}, "
             f"but params.yaml (fetch.files) expects {wanted.sha256}"
         )
-
-
-class WrongContentError(InputError):
-    """A file that is there, but is not the one that is wanted."""
 
 
 def main() -> None:
@@ -58,20 +50,19 @@ def main() -> None:
         TEST_LABELS: fetch.files.test_labels,
     }
     targets, failures = list(missing), []
-    RAW.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=RAW.parent) as folder:
-        temporary = Path(folder).absolute()
+    with temporary(RAW.absolute()) as folder:
+        folder.mkdir(exist_ok=True)
         for name, find in sources(fetch):
             try:
                 for target, wanted in list(missing.items()):
-                    take(find(wanted.name, temporary), wanted, temporary / target.name)
+                    take(find(wanted.name, folder), wanted, folder / target.name)
                     print(f"fetch: {wanted.name} from {name}", flush=True)
                     del missing[target]
                 break
-            except (OSError, EOFError, zlib.error, WrongContentError) as error:
-                if isinstance(error, WrongContentError) and Path(name).is_dir():
+            except (OSError, InputError) as error:
+                if isinstance(error, InputError) and Path(name).is_dir():
                     raise  # a folder of the user's, or a checksum, is wrong: say so, and no more
-                failures.append(f"{name}: {reason(error)}")
+                failures.append(f"{name}: {reason(error)}".replace(f"{folder}/", ""))
                 print(f"fetch: {failures[-1]}", file=sys.stderr, flush=True)
         if missing:
             raise InputError(
@@ -82,7 +73,7 @@ def main() -> None:
             )
         RAW.mkdir(exist_ok=True)
         for target in targets:
-            os.replace(temporary / target.name, target)
+            os.replace(folder / target.name, target)
 
 
 if __name__ == "__main__":

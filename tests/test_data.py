@@ -1,6 +1,11 @@
 """The data: IDX files as they should be and as they should not, normalisation, split, batches."""
 
+import gzip
+import io
+import os
 import struct
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +24,7 @@ from mlp.idx import (
     IMAGES_MAGIC,
     LABELS_MAGIC,
     check_pair,
+    copy_idx,
     idx_shape,
     read_idx,
     read_pair,
@@ -94,10 +100,79 @@ def test_file_that_is_too_long(images):
     assert ": too long" in complaint(read_idx, images, IMAGES_MAGIC)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08\0" + bytes(40), b"<html></html>" * 5])
+@pytest.mark.parametrize(
+    "content", [b"", gzip.compress(b"other"), b"<html></html>" * 5], ids=["", "gzip", "html"]
+)
 def test_file_of_another_kind(images, content):
     images.write_bytes(content)
     assert complaint(read_idx, images, IMAGES_MAGIC).startswith(f"{images}: not an IDX file")
+
+
+@pytest.mark.parametrize("name", ["images.idx", "images.idx.gz"])
+@pytest.mark.parametrize("tail", [b"", bytes(100)], ids=["", "zeros"])
+def test_read_idx_of_gzip_whatever_its_name(images, name, tail):
+    content = images.read_bytes()
+    path = images.with_name(name)
+    path.write_bytes(gzip.compress(content) + tail)
+    array = read_idx(path, IMAGES_MAGIC)
+    np.testing.assert_array_equal(array, IMAGES)
+    array[0] = 1  # as that of a plain file
+    assert idx_shape(path, IMAGES_MAGIC) == (4, 3, 2)
+    target = io.BytesIO()
+    copy_idx(path, IMAGES_MAGIC, target)
+    assert target.getvalue() == content
+
+
+def test_read_idx_of_a_plain_file_whose_name_ends_in_gz(images):
+    path = images.rename(images.with_name("images.gz"))
+    np.testing.assert_array_equal(read_idx(path, IMAGES_MAGIC), IMAGES)
+
+
+HEADER = struct.pack(">4I", IMAGES_MAGIC, 4, 3, 2)
+DAMAGE = {
+    "short": (gzip.compress(HEADER + bytes(23)), "truncated: its header announces 40 bytes"),
+    "long": (gzip.compress(HEADER + bytes(25)), "too long: its header announces 40 bytes"),
+    "cut off": (gzip.compress(HEADER + bytes(24))[:-5], "damaged"),
+    "cut off early": (gzip.compress(HEADER + bytes(24))[:12], "damaged"),
+    "of another checksum": (gzip.compress(HEADER + bytes(24))[:-8] + bytes(8), "damaged"),
+    "followed by something": (gzip.compress(HEADER + bytes(24)) + b"more", "damaged"),
+    "not deflate": (b"\x1f\x8b\x08\0" + bytes(40), "damaged"),
+    "a promise": (gzip.compress(struct.pack(">4I", IMAGES_MAGIC, *3 * [2**32 - 1])), "truncated"),
+    "a plain promise": (struct.pack(">4I", IMAGES_MAGIC, *3 * [2**32 - 1]), "truncated"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_gzip(images, case):
+    content, message = DAMAGE[case]
+    images.write_bytes(content)
+    assert complaint(read_idx, images, IMAGES_MAGIC).startswith(f"{images}: {message}")
+
+
+def test_a_bomb_takes_no_more_memory_than_its_header_announces(images):
+    images.write_bytes(gzip.compress(HEADER + bytes(1 << 25)))
+    tracemalloc.start()
+    try:
+        assert "too long" in complaint(read_idx, images, IMAGES_MAGIC)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_limit_on_what_is_copied(images):
+    images.write_bytes(gzip.compress(images.read_bytes()))
+    target = io.BytesIO()
+    assert "at most 39" in complaint(copy_idx, images, IMAGES_MAGIC, target, 39)
+    assert target.getvalue() == b""
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path, Path("/dev/zero")):
+        assert complaint(read_idx, path, IMAGES_MAGIC) == f"{path}: not a regular file"
+    with pytest.raises(FileNotFoundError):
+        read_idx(tmp_path / "none", IMAGES_MAGIC)
 
 
 def test_images_and_labels_swapped(images, labels):

@@ -7,13 +7,15 @@ import http.server
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from project import ROOT, Project, write_source
+from project import ROOT, Project, write_idx, write_source
 
 RAW = (
     "t10k-images-idx3-ubyte",
@@ -42,6 +44,8 @@ def server(project: Project) -> Iterator[http.server.ThreadingHTTPServer]:
         def do_GET(self) -> None:
             if self.path.startswith("/slow/"):
                 time.sleep(server.delay)
+            if self.path.startswith("/wait/"):
+                server.wait(4)
             super().do_GET()
 
     handler = functools.partial(Handler, directory=str(project.source))
@@ -123,7 +127,7 @@ def test_wrong_content_at_a_url_is_passed_over(project: Project, server):
     done = project.stage("fetch")
     assert list(raw(project).values()) == expected(project)
     assert "the SHA-256 of its decompressed content is" in done.stderr
-    assert "Not a gzipped file" in done.stderr
+    assert "not an IDX file of images: it starts with 0x3c68313e" in done.stderr
 
 
 def test_a_url_that_hangs_is_given_up_after_one_retry(project: Project, server):
@@ -161,17 +165,41 @@ def test_a_folder_with_another_file_is_an_error(project: Project, harm: str):
     if harm == "checksum":
         project.set({"fetch.files.test_labels.sha256": "0" * 64})
     elif harm == "content":
-        labels.write_bytes(gzip.compress(b"something else"))
+        write_idx(labels, np.zeros(60))
     else:
         labels.write_bytes(labels.read_bytes()[:-9])
     done = project.stage("fetch", status=2)
+    assert done.stderr.count("\n") == 1
     if harm == "truncated":
-        assert "Compressed file ended before" in done.stderr
+        assert f"{labels}: damaged: Compressed file ended before" in done.stderr
     else:
-        assert done.stderr.count("\n") == 1
         assert f"{labels}: the SHA-256 of its decompressed content is" in done.stderr
     assert raw(project) == before
     assert leftovers(project) == []
+
+
+def test_leftovers_of_a_kill_are_swept_but_not_those_of_a_run(project: Project, server):
+    """Two runs hang at a server; one is killed, the other goes on while a third sweeps."""
+    release = threading.Event()
+    server.wait = release.wait
+    project.set({"fetch.urls": [url(server, "/wait"), url(server)]})
+    command = [sys.executable, "-m", "stages.fetch"]
+    runs = [subprocess.Popen(command, cwd=project.folder) for _ in range(2)]
+    data = project.folder / "data"
+    names = {f".raw.{run.pid}.tmp" for run in runs}
+    while not (data.is_dir() and names <= set(os.listdir(data))):
+        assert all(run.poll() is None for run in runs)
+        time.sleep(0.02)
+    killed, living = runs
+    killed.kill()
+    killed.wait()
+    assert project.call("git", "status", "--short").stdout.strip() == "M params.yaml"
+    project.stage("fetch", FASHION_MNIST_DIR=str(project.source))
+    assert leftovers(project) == [f".raw.{living.pid}.tmp"]
+    release.set()
+    assert living.wait(60) == 0
+    assert leftovers(project) == []
+    assert list(raw(project).values()) == expected(project)
 
 
 @pytest.mark.skipif(not shutil.which("apt-get"), reason="no apt on this system")

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import mlp
-from mlp.files import InputError, atomic, read_json, write_json, write_npz, write_text
+from mlp.files import InputError, atomic, read_json, temporary, write_json, write_npz, write_text
 
 PACKAGE = Path(mlp.__file__).parent
 # Each module imports only from those before it, and the leaves only from the first two
@@ -52,6 +53,28 @@ def test_atomic_keeps_the_old_file_if_the_block_raises(tmp_path):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_is_swept(tmp_path):
+    """But not what belongs to a process that lives, nor what only looks alike."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+        gone = process.pid
+    (tmp_path / f".other.npy.{gone}.tmp").write_text("half of it")
+    (tmp_path / f".folder.{gone}.tmp").mkdir()
+    (tmp_path / f".folder.{gone}.tmp" / "inside").write_text("half of it")
+    kept = {f".file.npy.{os.getppid()}.tmp", ".notes.tmp", f"file.{gone}.tmp", f".f.{gone}.tmp.gz"}
+    for name in kept:
+        (tmp_path / name).write_text("")
+    write_text(tmp_path / "file.txt", "new")
+    assert {path.name for path in tmp_path.iterdir()} == kept | {"file.txt"}
+
+
+def test_temporary_removes_a_folder(tmp_path):
+    with temporary(tmp_path / "new" / "file") as folder:
+        folder.mkdir()
+        (folder / "inside").write_text("")
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_write_text_is_utf8_with_unix_line_ends(tmp_path):

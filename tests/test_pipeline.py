@@ -262,10 +262,11 @@ def load(load=config.load):
     return params
 
 config.load = load
-runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+name = sys.argv.pop()  # a stage takes no arguments
+runpy.run_module(name, run_name="__main__", alter_sys=True)
 root = pathlib.Path.cwd()
 files = {pathlib.Path(m.__file__) for m in [*sys.modules.values()] if getattr(m, "__file__", None)}
-files.add(root / (sys.argv[1].replace(".", "/") + ".py"))
+files.add(root / (name.replace(".", "/") + ".py"))
 if not read:  # then it is this text that has loaded it
     files.discard(pathlib.Path(config.__file__))
 loaded = sorted(f.relative_to(root).as_posix() for f in files if f.is_relative_to(root))
