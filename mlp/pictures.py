@@ -216,7 +216,8 @@ def _deep(levels: NDArray[Any], mode: str) -> Images | None:
     """Levels of grey of more than eight bits, brought to eight; None if they are not such."""
     if mode == "F":  # the format leaves open what is white
         levels = np.nan_to_num(levels.astype(np.float64))
-        return np.rint(255 * np.clip(levels / max(levels.max(), 1e-9), 0, 1)).astype(np.uint8)
+        white = next((w for w in (1, 255) if levels.max() <= w), 65535)
+        return np.rint(np.clip(levels / white, 0, 1) * 255).astype(np.uint8)
     if mode.startswith("I"):
         return ((np.clip(levels.astype(np.int64), 0, 65535) * 255 + 32767) // 65535).astype(
             np.uint8
@@ -231,11 +232,10 @@ def _luma(rgb: NDArray[np.uint8]) -> Images:
 
 
 def _without_alpha(rgba: NDArray[np.uint8], invert: Invert) -> Images:
-    """Levels of grey of a picture (height, width, 4) on a ground that its garment stands out
-    from: white below a dark one, black below a bright one."""
+    """Levels of grey of a picture (height, width, 4), with white where it is transparent, which
+    Zalando's ground was; with black if the garment would hardly stand out from that."""
     rgb, alpha = rgba[..., :3].astype(np.uint32), rgba[..., 3:].astype(np.uint32)
-    grey, weight = _luma(rgba[..., :3]), rgba[..., 3].astype(np.int64)
-    dark = int((grey * weight).sum()) * 2 < 255 * int(weight.sum())
-    white = dark if invert == "auto" else invert == "yes"
-    ground = np.uint32(255 if white else 0)
+    total = int((_luma(rgba[..., :3]) * alpha[..., 0].astype(np.int64)).sum())
+    stands_out = total * 10 <= 9 * 255 * int(alpha.sum(dtype=np.int64))
+    ground = np.uint32(255 if (stands_out if invert == "auto" else invert == "yes") else 0)
     return _luma(((rgb * alpha + ground * (255 - alpha) + 127) // 255).astype(np.uint8))

@@ -84,7 +84,7 @@ function drawPicture() {
 // What the pixel that is pointed at is worth: the answer if it were black, and if it were white
 function describePixel() {
   const k = argmax(now.probabilities), p = now.probabilities[k];
-  if (cursor === null) { $$("pixel").textContent = ""; return; }
+  if (cursor === null) { $$("pixel").textContent = "Point at a pixel to see what it is worth."; return; }
   const level = image[cursor], other = level < 128 ? 255 : 0;
   const changed = image.slice();
   changed[cursor] = other;
@@ -212,7 +212,7 @@ function drawAnswer(k) {
   bars.forEach(({ bar, mark, share, change, button }, i) => {
     const p = now.probabilities[i], was = before.probabilities[i], points = 100 * (p - was);
     bar.style.width = `${100 * p}%`;
-    mark.hidden = !edited;
+    mark.hidden = !edited || Math.abs(points) < 0.05;
     mark.style.left = `calc(${100 * was}% - 1px)`;
     share.textContent = percent(p);
     change.textContent = edited && Math.abs(points) >= 0.05
@@ -253,8 +253,8 @@ function drawPath(k, gradients) {
     strongest(now.x[l + 1].map((v, i) => v * gradients[l + 1][i]), SHOWN));
   const width = Math.max(340, Math.min(1100, $$("graph").clientWidth)), narrow = width < 600;
   const tile = narrow ? 38 : 46, gap = 16, height = SHOWN * (tile + gap) + 40;
-  const step = (width - tile - 84) / (hidden + 1);
-  const x = l => l === 0 ? 0 : l * step + (narrow ? 4 : 0);
+  const first = narrow ? tile + 24 : (width - 84) / (hidden + 1);  // where layer 1 begins
+  const x = l => l === 0 ? 0 : first + (l - 1) * (width - 84 - first) / hidden;
   const y = (i, count) => 28 + (height - 40) * (i + 0.5) / count;
   const graph = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
     "aria-label": `The neurons that count most for ${data.classes[k]}; the same in words follows` });
@@ -265,8 +265,8 @@ function drawPath(k, gradients) {
     stroke: colourOf(value), "stroke-width": Math.max(0.4, 7 * Math.abs(value) / most) }));
 
   const middle = y(0, 1), head = (l, text) =>
-    nodes.append(svg("text", { x: x(l) + (l > hidden ? 0 : tile / 2), y: 14, class: "muted",
-      "text-anchor": l > hidden ? "start" : "middle" }, text));
+    nodes.append(svg("text", { x: x(l) + (l % (hidden + 1) ? tile / 2 : 0) + (l > hidden ? 6 : 0), y: 14,
+      class: "muted", "text-anchor": l % (hidden + 1) ? "middle" : "start" }, text));
   head(0, "picture");
   nodes.append(svg("image", { x: 0, y: middle - tile / 2, width: tile, height: tile,
     href: asUrl(image, (c, v) => paint(c, v, grey)) }),

@@ -7,15 +7,15 @@ const SHARPEN = [1.6608813248768484, -0.10284293687165966, -0.06237739434755245]
 
 const luma = (red, green, blue) => (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
 
-// Levels of grey of a picture's bytes (red, green, blue, alpha), on a ground that a garment cut out
-// stands out from
+// Levels of grey of a picture's bytes (red, green, blue, alpha), with white where it is transparent,
+// or black if its garment would hardly stand out from that
 function greyOf(rgba, invert) {
   let weighted = 0, weights = 0;
   for (let i = 0; i < rgba.length; i += 4) {
     weighted += luma(rgba[i], rgba[i + 1], rgba[i + 2]) * rgba[i + 3];
     weights += rgba[i + 3];
   }
-  const white = invert === "auto" ? weighted * 2 < 255 * weights : invert === "yes";
+  const white = invert === "auto" ? weighted * 10 <= 9 * 255 * weights : invert === "yes";
   const ground = white ? 255 : 0;
   const over = (value, alpha) => Math.floor((value * alpha + ground * (255 - alpha) + 127) / 255);
   const grey = new Uint8Array(rgba.length / 4);
