@@ -48,12 +48,13 @@ def describe(model: MLP) -> MLP:
 
 @functools.cache
 def trained_model() -> MLP:
-    """784 → 64 → 32 → 10, after a few epochs on the training images: some 88 % right."""
+    """784 → 128 → 64 → 10, after a few epochs on the training images: 89.5 % of the first right."""
     images, t = garments("train")
     x, rng = images.reshape(len(images), -1), np.random.default_rng(0)
-    model = MLP(784, [64, 32], 10, normalisation=fit_normalisation(images), rng=rng)
+    model = MLP(784, [128, 64], 10, normalisation=fit_normalisation(images), rng=rng)
     train, val = Dataset(x[5000:], t[5000:]), Dataset(x[:5000], t[:5000])
-    Trainer(model, Adam(lr=0.002, lr_decay=0.5, l2_reg=0.0001), train, val, rng=rng).fit(5)
+    optimizer = Adam(lr=0.002, lr_decay=1, l2_reg=0.0001)
+    Trainer(model, optimizer, train, val, batch_size=200, rng=rng).fit(8)
     return describe(model)
 
 

@@ -18,7 +18,7 @@ ORDER = ("arrays", "files", "functions", "data", "idx", "metrics", "weights", "h
 ORDER += ("compiled", "layers", "model_file", "module", "schedule", "optimizer", "trainer")
 ORDER += ("recipe", "search.trial", "search.journal", "search", "search.processes")
 ORDER += ("search.cluster", "plots.style", "plots.network", "plots.training", "plots.search")
-ORDER += ("plots.evaluation", "plots.weights", "plots", "__main__")
+ORDER += ("plots.evaluation", "plots.weights", "plots", "pictures", "export", "page", "__main__")
 LEAVES = ("data", "idx", "metrics", "weights", "history", "augment")
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
@@ -176,6 +176,7 @@ def test_imports_point_one_way(name):
         ("matplotlib", "plots"),
         ("dask", "search.cluster"),
         ("distributed", "search.cluster"),
+        ("onnx", "export"),
         ("dvc", "nobody"),
     ],
 )
