@@ -212,6 +212,8 @@ def main() -> None:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141  # as of a program that the signal ended
+    except KeyboardInterrupt:
+        status = 130
     except (InputError, OSError) as error:
         complain(arguments.command, error)
         status = 2

@@ -145,6 +145,11 @@ def test_orientation_palette_and_animation(shirt, tmp_path):
     others = {
         "turned.png": save(turned, tmp_path / "turned.png", exif=exif),
         "palette.png": save(upright.convert("P"), tmp_path / "palette.png"),
+        "alpha.png": save(upright.convert("LA"), tmp_path / "alpha.png"),
+        "cmyk.tiff": save(upright.convert("RGB").convert("CMYK"), tmp_path / "cmyk.tiff"),
+        "32 bits.tiff": save(
+            Image.fromarray(np.asarray(upright).astype(np.int32) * 257), tmp_path / "i.tiff"
+        ),
         "rgb.bmp": save(upright.convert("RGB"), tmp_path / "rgb.bmp"),
         "animation.gif": save(
             upright, tmp_path / "a.gif", save_all=True, append_images=[negative(upright)]

@@ -306,7 +306,8 @@ function drawPath(k, gradients) {
   head(hidden + 1, "score");
   const last = now.z[hidden][k];
   nodes.append(svg("text", { x: x(hidden + 1) + 6, y: middle - 2, "font-weight": "bold" }, data.classes[k]),
-    svg("text", { x: x(hidden + 1) + 6, y: middle + 14 }, `${plain(last)} → ${percent(now.probabilities[k])}`));
+    svg("text", { x: x(hidden + 1) + 6, y: middle + 14 }, plain(last)),
+    svg("text", { x: x(hidden + 1) + 6, y: middle + 30 }, `so ${percent(now.probabilities[k])}`));
   $$("graph").replaceChildren(graph);
 
   const rowsOf = lines.sort((a, b) => Math.abs(b[0]) - Math.abs(a[0])).slice(0, 12).map(([value, from, to]) =>
