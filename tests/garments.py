@@ -48,19 +48,19 @@ def describe(model: MLP) -> MLP:
 
 @functools.cache
 def trained_model() -> MLP:
-    """784 → 128 → 64 → 10, after a few epochs on the training images: 89.5 % of the first right."""
+    """784 → 128 → 64 → 10, after a few epochs: 90 % right on validation images."""
     images, t = garments("train")
     x, rng = images.reshape(len(images), -1), np.random.default_rng(0)
     model = MLP(784, [128, 64], 10, normalisation=fit_normalisation(images), rng=rng)
     train, val = Dataset(x[5000:], t[5000:]), Dataset(x[:5000], t[:5000])
-    optimizer = Adam(lr=0.002, lr_decay=1, l2_reg=0.0001)
+    optimizer = Adam(lr=0.003, lr_decay=1, l2_reg=0.0001)
     Trainer(model, optimizer, train, val, batch_size=200, rng=rng).fit(8)
     return describe(model)
 
 
-def untrained_model() -> MLP:
+def untrained_model(*hidden: int) -> MLP:
     """784 → 24 → 16 → 10 with random weights, whose probabilities are far from 0 and from 1."""
     rng = np.random.default_rng(4)
-    model = MLP(784, [24, 16], 10, normalisation={"mean": 0.3, "std": 0.35}, rng=rng)
+    model = MLP(784, hidden or (24, 16), 10, normalisation={"mean": 0.3, "std": 0.35}, rng=rng)
     model.params += 0.02 * rng.standard_normal(model.params.size, np.float32)
     return describe(model)

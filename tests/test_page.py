@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Browser
-from garments import CLASSES, SHAPE, trained_model, untrained_model
+from garments import CLASSES, SHAPE, untrained_model
 from PIL import Image
 
 from mlp.page import write_page
@@ -241,7 +241,7 @@ def test_nothing_is_wider_than_the_window(width, browser):
 
 
 def test_one_file_of_under_two_megabytes_that_asks_for_nothing(samples, tmp_path):
-    write_page(trained_model(), tmp_path / "page.html", samples)
+    write_page(untrained_model(256, 128), tmp_path / "page.html", samples)
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert len(text.encode()) < 2_000_000
     assert "default-src 'none'" in text  # the browser itself refuses every request
