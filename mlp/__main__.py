@@ -1,58 +1,118 @@
-"""python -m mlp predict MODEL IMAGE…: what a trained model sees in images.
-python -m mlp trials: what a search remembers.
-"""
+"""python -m mlp COMMAND: a trained network at work, and a search's memory."""
 
 import argparse
+import io
+import json
+import os
 import sys
+import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mlp.export import described, write_onnx
 from mlp.files import InputError
-from mlp.idx import IMAGES_MAGIC, read_idx
 from mlp.module import MLP
+from mlp.page import write_page
+from mlp.pictures import read_labels, read_pictures
 from mlp.search.journal import entries, entry_files
 
+WIDTH = 80  # columns of a terminal
+SAMPLES = 20  # how many a page offers
 
-def read_images(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Images (N, rows, columns) of an IDX file, or the one (1, rows, columns) of a picture.
 
-    Raises InputError if they are not of `shape`, or the file is neither.
-    """
-    with path.open("rb") as file:
-        is_idx = file.read(4) == IMAGES_MAGIC.to_bytes(4, "big")
-    if is_idx:
-        images = read_idx(path, IMAGES_MAGIC)
-    else:
-        from PIL import Image, UnidentifiedImageError  # the library itself does without Pillow
+def complain(command: str, error: Exception) -> None:
+    """One line on standard error."""
+    print(f"mlp {command}: {' '.join(str(error).split())}", file=sys.stderr)
 
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Print what is seen in each image, a line an image; the exit status: 2 if any failed."""
+    model = MLP.from_file(arguments.model)
+    classes, shape = described(model, arguments.model)
+    t = None if arguments.labels is None else read_labels(arguments.labels, len(classes))
+    width = max(map(len, arguments.images))
+    widest = max(map(len, classes))
+    status, guesses = 0, []
+    for source in arguments.images:
         try:
-            with Image.open(path) as picture:
-                images = np.array(picture.convert("L"))[None]
-        except UnidentifiedImageError as error:
-            raise InputError(f"{path}: neither a picture nor an IDX file of images") from error
-    if images.shape[1:] != shape:
-        rows, columns = images.shape[1:]
-        raise InputError(f"{path}: {columns}×{rows} pixels; this model takes {shape[1]}×{shape[0]}")
-    return images
+            images, inverted = read_pictures(source, shape, arguments.invert)
+        except (InputError, OSError) as error:
+            complain("predict", error)
+            status = 2
+            continue
+        if inverted and arguments.invert == "auto":
+            print(f"{source}: darker than its ground: inverted", file=sys.stderr)
+        single = len(images) == 1
+        names = [source if single else f"{source}[{i}]" for i in range(len(images))]
+        width = max(width, len(names[-1]))
+        for name, y in zip(
+            names, model.predict_proba(images.reshape(len(images), -1)), strict=True
+        ):
+            order = np.argsort(-y, kind="stable")[: arguments.top]
+            guesses.append(int(order[0]))
+            if arguments.json:
+                top = [{"class": classes[k], "probability": float(y[k])} for k in order]
+                print(json.dumps({"image": name, "inverted": inverted, "top": top}))
+            else:
+                columns = (f"{classes[k]:{widest}} {y[k]:.4f}" for k in order)
+                print(f"{name + ':':{width + 1}} {'  '.join(columns)}")
+    if t is not None:
+        if len(t) != len(guesses):
+            raise InputError(f"{arguments.labels}: {len(t):,} labels, but {len(guesses):,} images")
+        hits = int(np.count_nonzero(t == guesses))
+        if arguments.json:
+            print(json.dumps({"accuracy": hits / len(t), "hits": hits, "images": len(t)}))
+        else:
+            print(f"accuracy {hits / len(t):.4f} ({hits:,} of {len(t):,})")
+    return status
 
 
-def predict(model_file: Path, paths: list[Path]) -> None:
-    """Print each image's most probable class and its probability, a line an image."""
-    model = MLP.from_file(model_file)
-    try:
-        classes, shape = model.metadata["classes"], tuple(model.metadata["image_shape"])
-    except KeyError as error:
-        raise InputError(f"{model_file}: its metadata lacks {error}") from error
-    for path in paths:
-        images = read_images(path, shape)
-        x = images.reshape(len(images), -1)
-        for number, probabilities in enumerate(model.predict_proba(x)):
-            name = str(path) if len(images) == 1 else f"{path}[{number}]"
-            y = probabilities.argmax()
-            print(f"{name}: {classes[y]} {probabilities[y]:.4f}")
+def info(arguments: argparse.Namespace) -> int:
+    """Print what a model file says of itself."""
+    model = MLP.from_file(arguments.model)
+    print(f"{arguments.model}: {arguments.model.stat().st_size:,} bytes")
+    print(model)
+    for line in described_lines(model.metadata):
+        print(line)
+    return 0
+
+
+def described_lines(values: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """A JSON-like dictionary as lines of at most 80 columns: names, and values beside or below."""
+    for name, value in values.items():
+        label = f"{indent}{name}"
+        if isinstance(value, dict):
+            yield label
+            yield from described_lines(value, indent + "  ")
+            continue
+        several = value if isinstance(value, list | tuple) else [value]
+        text = ", ".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in several)
+        yield from textwrap.wrap(
+            text, WIDTH, initial_indent=f"{label:<22} ", subsequent_indent=" " * 23
+        ) or [label]
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write a model as an ONNX file."""
+    write_onnx(MLP.from_file(arguments.model), arguments.onnx, arguments.model)
+    print(f"{arguments.onnx}: {arguments.onnx.stat().st_size:,} bytes")
+    return 0
+
+
+def page(arguments: argparse.Namespace) -> int:
+    """Write the page that runs a model in the browser."""
+    model = MLP.from_file(arguments.model)
+    _, shape = described(model, arguments.model)
+    samples = np.zeros((0, *shape), np.uint8)
+    if arguments.samples is not None:
+        samples = read_pictures(arguments.samples, shape).images[:SAMPLES]
+    write_page(model, arguments.output, samples, arguments.model)
+    print(f"{arguments.output}: {arguments.output.stat().st_size:,} bytes")
+    return 0
 
 
 def list_trials(folder: Path) -> None:
@@ -80,43 +140,88 @@ def clear_trials(folder: Path) -> None:
     print(f"{len(files)} trials removed from {folder}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m mlp", description="A trained network at work, and a search's memory."
-    )
+def trials(arguments: argparse.Namespace) -> int:
+    """List what a search remembers, or forget it."""
+    (clear_trials if arguments.clear else list_trials)(arguments.folder)
+    return 0
+
+
+def positive(text: str) -> int:
+    """A whole number above 0; argparse makes a line of the ValueError."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their arguments; `run` is the function of each."""
+    parser = argparse.ArgumentParser(prog="python -m mlp", description=__doc__)
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
-    command = commands.add_parser(
-        "predict",
-        help="classify images with a trained model",
-        description="Print the most probable class of each image, and its probability.",
-    )
-    command.add_argument("model", type=Path, help="a model file, e.g. data/model/best.npz")
+
+    def add(run: Any, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(run.__name__, help=help, description=f"{help}.")
+        command.set_defaults(run=run)
+        if run is not trials:
+            command.add_argument("model", type=Path, help="a model file, e.g. data/model/best.npz")
+        return command
+
+    command = add(predict, "Say what a trained model sees in pictures")
     command.add_argument(
         "images",
-        type=Path,
         nargs="+",
         metavar="IMAGE",
-        help="a picture (garment bright on dark, of the model's size), or an IDX file of images",
+        help="a picture of one garment, of any size, or an IDX file of images, which may be "
+        "compressed by gzip; - is standard input",
     )
-    command = commands.add_parser(
-        "trials",
-        help="list the finished trials that a search remembers",
-        description="List the finished trials that a search remembers: validation accuracy, age, "
-        "size and configuration.",
+    command.add_argument(
+        "--invert",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="negate pictures, because their garments are darker than the ground; auto finds out",
     )
+    command.add_argument(
+        "--top", type=positive, default=3, metavar="K", help="how many classes (%(default)s)"
+    )
+    command.add_argument("--json", action="store_true", help="a JSON object a line")
+    command.add_argument("--labels", metavar="IDX", help="what is right: print the accuracy too")
+
+    add(info, "Say what a model file says of itself")
+
+    command = add(export, "Write a model in another format")
+    command.add_argument("--onnx", type=Path, required=True, metavar="OUT", help="an ONNX file")
+
+    command = add(page, "Write a page that runs a model in the browser")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="its file")
+    command.add_argument(
+        "--samples",
+        metavar="IMAGES",
+        help=f"an IDX file, whose first {SAMPLES} images the page offers",
+    )
+
+    command = add(trials, "List the finished trials that a search remembers")
     command.add_argument("--folder", type=Path, default=Path("data/trials"), help="%(default)s")
     command.add_argument("--clear", action="store_true", help="forget them all")
-    arguments = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for a locale without × and →
+    arguments = parser().parse_args()
     try:
-        if arguments.command == "predict":
-            predict(arguments.model, arguments.images)
-        elif arguments.clear:
-            clear_trials(arguments.folder)
-        else:
-            list_trials(arguments.folder)
+        status = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141  # as of a program that the signal ended
+    except KeyboardInterrupt:
+        status = 130
     except (InputError, OSError) as error:
-        print(f"mlp {arguments.command}: {error}", file=sys.stderr)
-        sys.exit(2)
+        complain(arguments.command, error)
+        status = 2
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -202,6 +202,7 @@ def test_imports_point_one_way(name):
         ("matplotlib", "plots"),
         ("dask", "search.cluster"),
         ("distributed", "search.cluster"),
+        ("onnx", "export"),
         ("dvc", "nobody"),
     ],
 )

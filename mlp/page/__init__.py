@@ -1,0 +1,45 @@
+"""A page that runs a trained network in the browser: one file, which needs no network."""
+
+import base64
+import json
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from mlp.export import described, steps
+from mlp.files import write_text
+from mlp.module import Module
+from mlp.pictures import Images
+
+
+def write_page(model: Module, path: str | Path, samples: Images, name: object = "model") -> None:
+    """Write the page. samples: images (N, rows, columns) to begin with, which may be none.
+
+    Raises InputError as `steps` and `described` do.
+    """
+    classes, shape = described(model, name)
+    network: list[dict[str, Any]] = []
+    numbers = []
+    for kind, arrays in steps(model):
+        network.append({"kind": kind, "shapes": {k: v.shape for k, v in arrays.items()}})
+        numbers += [array.reshape(-1) for array in arrays.values()]
+    weights = np.concatenate(numbers).astype("<f4")
+    data = {
+        "classes": classes,
+        "shape": shape,
+        "steps": network,
+        "weights": base64.b64encode(weights.tobytes()).decode(),
+        "samples": [base64.b64encode(image.tobytes()).decode() for image in samples],
+    }
+    # "</" would end the script that holds the data
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    here = files(__package__)
+    parts = {
+        part: (here / f"{part}.{kind}").read_text(encoding="utf-8")
+        for part, kind in {"style": "css", "picture": "js", "network": "js", "page": "js"}.items()
+    }
+    template = Template((here / "page.html").read_text(encoding="utf-8"))
+    write_text(path, template.substitute(parts, data=text))
