@@ -28,6 +28,13 @@ IDENTITY = {  # of the commits that Git and DVC make, where the machine has none
     for what, value in {"NAME": "test", "EMAIL": "test@localhost"}.items()
 }
 
+# Without compiled arithmetic, whose bits are the same and whose import takes a second a process
+ENVIRON = {
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "MLP_COMPILED": "0",
+    **IDENTITY,
+}
+
 
 def write_idx(path: Path, array: np.ndarray) -> None:
     """An IDX file of unsigned bytes, compressed if the name ends in .gz."""
@@ -67,6 +74,8 @@ class Project:
         for name in COPIED:
             put = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             put(ROOT / name, self.folder / name)
+        style = self.folder / "mlp" / "plots" / "style.py"  # small figures, which are soon drawn
+        style.write_text(style.read_text().replace("DPI = 200", "DPI = 50"))
         (self.folder / ".dvc").mkdir()
         for name in ("config", ".gitignore"):
             shutil.copy(ROOT / ".dvc" / name, self.folder / ".dvc" / name)
@@ -134,13 +143,10 @@ class Project:
         self, *command: str, status: int | None = 0, timeout: float = 120, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; `status` is the exit status that it must have."""
-        env = (
-            os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | IDENTITY
-        )
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=env | environ,
+            env=os.environ | ENVIRON | environ,
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -4,13 +4,12 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from project import IDENTITY, Project
+from project import ENVIRON, Project
 
 REPORTS = ("grid_search.csv", "best_params.json")
 SEARCH = {
@@ -59,11 +58,10 @@ class Search(Project):
 
     def start(self, *command: str, **environ: str) -> subprocess.Popen[str]:
         """The search in a process group of its own."""
-        env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         return subprocess.Popen(
             command or ("python", "-m", "stages.grid_search"),
             cwd=self.folder,
-            env=env | IDENTITY | {"MLP_JOBS": "2"} | environ,
+            env=os.environ | ENVIRON | {"MLP_JOBS": "2"} | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

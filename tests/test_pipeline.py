@@ -184,10 +184,10 @@ def test_a_change_back_is_answered_from_the_run_cache(project: Project):
     assert (project.folder / "dvc.lock").read_text() == lock
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_forced_runs_give_the_same_lock(project: Project, jobs: str):
+@pytest.mark.parametrize(("jobs", "compiled"), [("1", "0"), ("2", "1")])
+def test_forced_runs_give_the_same_lock(project: Project, jobs: str, compiled: str):
     lock = (project.folder / "dvc.lock").read_bytes()
-    assert project.repro("--force", MLP_JOBS=jobs) == ALL
+    assert project.repro("--force", MLP_JOBS=jobs, MLP_COMPILED=compiled) == ALL
     assert (project.folder / "dvc.lock").read_bytes() == lock
     assert project.call("git", "status", "--porcelain").stdout == ""
 
