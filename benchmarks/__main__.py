@@ -182,6 +182,7 @@ def main() -> None:
             calls | {"one job": partial(search, "Ours", 1)}, "search, seconds", arguments.searches
         ),
         memory=medians({n: partial(memory, n) for n in (1, 2, 4)}, "search, MB", ROUNDS),
+        interrupt=median(map(searches.interrupted, (0.5, 1, 2, 3, 5))),
     )
     RESULTS.write_text(render(results), encoding="utf-8")
     say(f"written: {RESULTS}")

@@ -6,14 +6,18 @@ the start of its processes and JAX's compilation, and the best validation accura
 
 import functools
 import os
+import signal
+import subprocess
+import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks import peers
 from mlp.data import Problem
@@ -57,6 +61,21 @@ def ours(configs: list[Config], jobs: int = -1) -> Result:
     )
     best = max(result.summary()["val_accuracy"] for result in results)
     return perf_counter() - start, best
+
+
+def interrupted(after: float) -> float:
+    """Seconds from Ctrl-C, so many after the start of a search, to the end of all its processes."""
+    code = "from benchmarks import searches; searches.ours(searches.CONFIGS)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    sleep(after)
+    tree = psutil.Process(process.pid).children(recursive=True)
+    start = perf_counter()
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait()
+    psutil.wait_procs(tree)
+    return perf_counter() - start
 
 
 def torch(configs: list[Config]) -> Result:
