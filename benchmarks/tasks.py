@@ -63,5 +63,6 @@ def epoch_again(name: str, epoch: int) -> float:
 
 def blas() -> str:
     """NumPy's BLAS, and the kernels that it chose."""
-    [info] = [i for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas"]
+    blas = [i for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas"]
+    info = next(i for i in blas if "numpy" in i["filepath"])  # SciPy may have brought its own
     return f"{info['internal_api']} {info['version']}, {info['architecture']} kernels"
