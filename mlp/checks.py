@@ -24,14 +24,16 @@ def samples(x: ArrayLike, features: int) -> NDArray[Any]:
 def labels(t: ArrayLike, *, count: int, classes: int) -> NDArray[np.integer]:
     """Labels (count,) as an array of integers, booleans as 0 and 1.
 
-    Raises InputError if they are of another shape or kind, as many as 0, or not below `classes`.
+    Raises InputError if they are of another shape or kind, are none, or not below `classes`.
     """
     t = _array(t, "labels")
     if t.ndim == 2 and t.shape[1] == classes > 1:
         raise InputError(f"labels of shape {t.shape}: if they are one-hot, take t.argmax(axis=1)")
     if t.ndim != 1:
         raise InputError(f"labels of shape {t.shape}: an integer for each sample is needed, (N,)")
-    if not len(t) == count > 0:
+    if len(t) == count == 0:
+        raise InputError("no samples: one or more are needed")
+    if len(t) != count:
         raise InputError(f"{count:,} samples, but {len(t):,} labels")
     if t.dtype.kind == "b":
         t = t.astype(np.int64)

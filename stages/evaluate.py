@@ -49,11 +49,6 @@ def main() -> None:
         # lists, because `dvc metrics show` leaves lists out of its table, which so fits a screen
         "test_accuracy_95_percent_interval": [low, high],
         "averages": [{"over": name, **row._asdict()} for name, row in average._asdict().items()],
-        **(
-            {"absent_classes": absent}
-            if (absent := int((confusion.sum(axis=1) == 0).sum()))
-            else {}
-        ),
         "hyper_parameters": [model.metadata["hyper_parameters"]],
     }
     if absent := int(np.count_nonzero(confusion.sum(axis=1) == 0)):

@@ -6,6 +6,7 @@ MLP_JOBS says how many at a time (without it, one per core), MLP_CLUSTER on whic
 import json
 import os
 import re
+import warnings
 from functools import partial
 
 import pandas as pd
@@ -13,7 +14,7 @@ import pandas as pd
 from mlp.data import load_problem
 from mlp.files import InputError, write_json, write_text
 from mlp.recipe import Recipe
-from mlp.search import expand_grid, grid, halving, run_search, rungs_of, winner
+from mlp.search import expand_grid, halving, run_search, rungs_of, winner
 from mlp.search.trial import Executor
 from stages import run
 from stages.params import SEARCHED, Search, load
@@ -60,7 +61,7 @@ def main() -> None:
     rungs = rungs_of(len(recipes), search.epochs, rungs=steps, factor=search.halving.factor)
     total = search.seeds * sum(rung.recipes for rung in rungs)
     results, remembered = run_search(
-        grid(recipes) if steps == 1 else halving(recipes, rungs),
+        halving(recipes, rungs),  # with one rung, all of the grid
         load_problem(PROCESSED),
         executor(),
         seeds=range(params.base.seed, params.base.seed + search.seeds),
@@ -73,6 +74,8 @@ def main() -> None:
         statuses = {row["status"] for result in results for row in result.rows} - {"diverged"}
         why = min(statuses, default="all diverged: try lower values of search.lr")
         raise InputError(f"none of {len(results)} trials has a result: {why}")
+    if failed := [row["status"] for result in results for row in result.rows if row["epochs"] == 0]:
+        warnings.warn(f"{len(failed)} trials {failed[0]}; they cannot win", stacklevel=1)
     summary = best.summary()
     frame = pd.DataFrame([result.summary() for result in results])
     frame = frame.drop(columns=["activation", "optimizer"])

@@ -11,6 +11,13 @@ import numpy as np
 from mlp.search.trial import Trial
 
 
+class Odd(Exception):
+    """One that pickle takes and does not give back."""
+
+    def __init__(self, text, number):
+        super().__init__(f"a mistake of ours: {text} {number}")
+
+
 @dataclass(frozen=True)
 class Task(Trial):
     """Answers with its process and what `act` says; leaves a line in a file when it begins."""
@@ -32,6 +39,12 @@ class Task(Trial):
             np.empty(2**50)
         if self.act == "fail":
             raise KeyError("a mistake of ours")
+        if self.act == "fail oddly":
+            raise Odd("text", self.seed)
+        if self.act == "fail unsendably":
+            raise RuntimeError("a mistake of ours", os.scandir())
+        if self.act == "die of a nameless signal":
+            os.kill(os.getpid(), signal.SIGRTMIN + 1)
         if self.act == "print":
             print("noise on standard output", flush=True)
             os.write(1, b"and on its descriptor\n")

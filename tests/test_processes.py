@@ -41,8 +41,8 @@ def children():
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_death_is_its_trials_own(problem, jobs):
     found = rows(["answer", "die", "answer", "exit", "answer"], problem, jobs)
-    assert found[1]["status"] == "failed: its process died twice (SIGKILL)"
-    assert found[3]["status"] == "failed: its process died twice (exit status 3)"
+    assert found[1]["status"] == "failed: its process died (SIGKILL)"
+    assert found[3]["status"] == "failed: its process died (exit status 3)"
     assert [found[number]["status"] for number in (0, 2, 4)] == ["ok"] * 3
     assert children() == []
 
@@ -67,6 +67,17 @@ def test_a_mistake_of_ours_is_raised_and_says_where(problem):
         rows(["answer", "fail"], problem)
     assert "tasks.py" in error.value.__notes__[0]
     assert children() == []
+
+
+@pytest.mark.parametrize("act", ["fail oddly", "fail unsendably"])
+def test_a_mistake_that_cannot_be_sent_is_told_all_the_same(problem, act):
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        rows(["answer", act], problem)
+
+
+def test_a_signal_without_a_name(problem):
+    status = rows(["die of a nameless signal"], problem)[0]["status"]
+    assert status == f"failed: its process died (signal {signal.SIGRTMIN + 1})"
 
 
 def test_what_a_trial_prints_is_no_answer(problem):
@@ -146,7 +157,14 @@ def test_data_are_those_of_the_caller(problem, tmp_path):
     save_problem(tmp_path, problem)
     mapped = load_problem(tmp_path)
     part = Dataset(mapped.train.x[10:50], mapped.train.t[10:50])
-    for some in (problem, mapped, mapped._replace(train=part)):
+    across = Dataset(np.asfortranarray(mapped.train.x), mapped.train.t)
+    save_problem(tmp_path / "across", problem._replace(train=across))
+    for some in (
+        problem,
+        mapped,
+        mapped._replace(train=part),
+        load_problem(tmp_path / "across"),
+    ):
         assert rows(["answer"], some)[0]["sum"] == float(some.train.x.sum())
 
 

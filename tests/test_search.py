@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 import mlp
 from mlp.data import load_dataset, save_dataset
-from mlp.files import read_json, write_json
+from mlp.files import InputError, read_json, write_json
 from mlp.module import MLP
 from mlp.recipe import Recipe
 from mlp.search import Result, Rung, expand_grid, grid, halving, run_search, rungs_of, winner
@@ -156,6 +158,18 @@ def test_a_strategy_is_told_what_came_of_its_list(recipes, problem):
     assert [len(result.rows) for result in told[0]] == [2, 2]
     assert [result.rung for result in results] == [1, 1, 2]
     assert told[1][0].recipe.lr == 0.03
+
+
+def test_a_list_that_names_a_recipe_twice(recipe, problem):
+    twice = [recipe, replace(recipe, epochs=recipe.epochs + 1)]
+    with pytest.raises(InputError, match="twice"):
+        run_search(grid(twice), problem, here, seeds=[0])
+
+
+def test_no_seeds_and_no_recipes(recipe, problem):
+    with pytest.raises(InputError, match="seeds"):
+        run_search(grid([recipe]), problem, here, seeds=[])
+    assert run_search(grid([]), problem, here, seeds=[0]) == ([], 0)
 
 
 def test_networks_of_any_depth_are_searched(recipe, problem):
@@ -355,6 +369,17 @@ def test_damaged_entries_are_not_believed(harm, recipe, problem, tmp_path):
         assert journal.get(trial) is None
 
 
+def test_an_entry_under_another_name_is_not_believed(recipe, problem, tmp_path):
+    journal, trial, other = Journal(tmp_path, problem), Trial(recipe, 0), Trial(recipe, 1)
+    journal.put(trial, {"status": "ok"})
+    [path] = tmp_path.iterdir()
+    journal.put(other, {"status": "ok"})
+    [another] = set(tmp_path.iterdir()) - {path}
+    another.write_bytes(path.read_bytes())
+    assert other not in journal
+    assert trial in journal
+
+
 def test_meaning_leaves_comments_and_docstrings_out():
     code = 'def f(x):\n    """Old."""\n    return x + 1\n'
     assert meaning('"""New."""\n\n\n# why\n' + code.replace("Old", "Ö")) == meaning(code)
@@ -377,9 +402,6 @@ def test_sources_are_those_that_a_trial_loads():
         "import sys; from mlp.search.trial import Trial;"
         "print(*(m for m in sys.modules if m.startswith('mlp.')))"
     )
-    import subprocess
-    import sys
-
     root = Path(mlp.__file__).parent.parent
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     loaded = {name.removeprefix("mlp.").replace(".", "/") for name in out.stdout.split()}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlp.data import Problem
+from mlp.files import InputError
 from mlp.history import rank
 from mlp.progress import SearchBar
 from mlp.recipe import Recipe
@@ -128,8 +129,11 @@ def run_search(
     total: how many trials it will be, if that is known.
 
     Shows a bar on a terminal. Ctrl-C ends the trials under way; KeyboardInterrupt then says how
-    many are kept. Raises whatever the executor raises.
+    many are kept. Raises InputError without seeds, or if a list names a recipe twice, and whatever
+    the executor raises.
     """
+    if not seeds:
+        raise InputError("a search without seeds: one or more are needed")
     book = Journal(journal, problem) if journal is not None else None
     with SearchBar(total) as bar:
         search = _Search(strategy, seeds, book, bar, checkpoints)
@@ -190,6 +194,8 @@ class _Search:
 
     def _name(self, batch: Sequence[Recipe]) -> range:
         """Number the trials of a list of recipes."""
+        if len({replace(recipe, epochs=0) for recipe in batch}) < len(batch):
+            raise InputError("a strategy's list names a recipe twice, if for other epochs")
         start = len(self.named)
         for recipe in batch:
             for seed in self.seeds:

@@ -9,6 +9,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -43,7 +44,9 @@ def train(trials: Trials, problem: Problem, *, address: str) -> Rows:
     runs other software than this process, because results could differ, or if the scheduler goes.
     """
     with _reached(address):
-        asyncio.run(_greet(address))
+        # in a thread, because a notebook has a loop running in this one
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _greet(address)).result()
         client = distributed.Client(address, timeout=4, set_as_default=False)
     try:
         with _reached(address):
@@ -71,14 +74,13 @@ class _Cluster:
         ended = distributed.as_completed(loop=self.client.loop)
         try:
             while True:
-                with _reached(self.address):
-                    # one per thread: a death counts against all that the worker was given
-                    while len(running) < max(1, sum(self.client.nthreads().values())):
-                        task = waiting.pop() if waiting else next(trials, None)
-                        if task is None:
-                            break
-                        number, trial = task
-                        trial = replace(trial, checkpoint=None)
+                # one per thread: a death counts against all that the worker was given
+                while len(running) < self._threads():
+                    task = waiting.pop() if waiting else next(trials, None)
+                    if task is None:
+                        break
+                    trial = replace(task[1], checkpoint=None)
+                    with _reached(self.address):
                         future = self.client.submit(_train, self.key, trial, pure=False)
                         running[future] = task
                         ended.add(future)
@@ -95,6 +97,10 @@ class _Cluster:
                     yield number, row
         finally:
             self.client.cancel(list(running))
+
+    def _threads(self) -> int:
+        with _reached(self.address):
+            return max(1, sum(self.client.nthreads().values()))
 
     def _row(self, future: "distributed.Future[Row | str]", trial: Trial) -> Row | None:
         """The row of a trial that has ended, or None if its worker had yet to receive the data."""

@@ -32,19 +32,19 @@ class Journal:
 
     def get(self, trial: Trial) -> Row | None:
         """A trial's row, or None. Of a damaged entry it warns, and goes on."""
-        path = self._path(trial)
-        if not path.exists():
-            return None
         try:
-            return read_entry(path).row
+            return read_entry(self._path(trial)).row
+        except FileNotFoundError:
+            return None
         except InputError as error:
             warnings.warn(f"{error}; training this trial again", stacklevel=2)
             return None
 
     def put(self, trial: Trial, row: Row) -> None:
         """Remember a trial's row."""
-        entry = {"recipe": trial.recipe.as_dict(), "row": row}
-        write_json(self._path(trial), entry | {"digest": _digest(row)})
+        path, recipe = self._path(trial), trial.recipe.as_dict()
+        digest = _digest([path.stem, recipe, row])
+        write_json(path, {"recipe": recipe, "row": row, "digest": digest})
 
     def __contains__(self, trial: Trial) -> bool:
         try:
@@ -75,8 +75,8 @@ def read_entry(path: Path) -> Entry:
     value = read_json(path)
     try:
         entry = Entry(path, dict(value["recipe"]), dict(value["row"]))
-        if value["digest"] != _digest(entry.row):
-            raise ValueError("its digest is of another row")
+        if value["digest"] != _digest([path.stem, entry.recipe, entry.row]):
+            raise ValueError("its digest is of another trial or row")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error})") from error
     return entry

@@ -3,7 +3,7 @@
 A worker is a plain child process that talks through its standard input and output. Its standard
 input ends when its parent does, however that came, and then it ends too. It does not import the
 program that searches (as multiprocessing's do), so that this may be a script of any kind or a
-notebook, and it is in a session of its own, so that Ctrl-C in a terminal reaches the search alone.
+notebook. Ctrl-C in a terminal reaches the search alone, because a worker is in a session of its own.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ class Death(NamedTuple):
     """What ended a trial without a row."""
 
     cause: str
+    of_process: bool = False  # which has died with it
 
 
 class Mapped(NamedTuple):
@@ -64,9 +65,9 @@ def train(trials: Trials, problem: Problem, *, jobs: int = -1) -> Rows:
 
     Raises InputError if `jobs` is 0, or if data or code changed while the search ran.
     """
-    room = _cores() + 1 + jobs if jobs < 0 else jobs
     if jobs == 0:
         raise InputError("0 jobs: allowed is a whole number from 1 up, or -1 for all cores")
+    room = jobs if jobs > 0 else max(1, _cores() + 1 + jobs)
     again: deque[tuple[int, Trial]] = deque()
     deaths: set[int] = set()
     workers: list[_Worker] = []
@@ -76,20 +77,21 @@ def train(trials: Trials, problem: Problem, *, jobs: int = -1) -> Rows:
         try:
             while True:
                 idle = [worker for worker in workers if worker.task is None]
-                while idle or len(workers) < max(1, room):
+                while idle or len(workers) < room:
                     task = again.popleft() if again else next(trials, None)
                     if task is None:
                         break
                     if not idle:
-                        idle.append(_Worker(messages, start))
-                        workers.append(idle[-1])
+                        workers.append(_Worker(messages))
+                        workers[-1].send(start)
+                        idle.append(workers[-1])
                     idle.pop().begin(task)
                 busy = [worker for worker in workers if worker.task is not None]
                 if not busy:
                     return
-                for worker in (worker for worker in busy if worker.is_silent()):
-                    assert worker.task is not None
-                    yield worker.task[0], None
+                for worker in busy:
+                    if worker.task and worker.is_silent():
+                        yield worker.task[0], None
                 try:
                     worker, message = messages.get(timeout=BEAT)
                 except Empty:
@@ -98,7 +100,7 @@ def train(trials: Trials, problem: Problem, *, jobs: int = -1) -> Rows:
                 if message == ALIVE:
                     continue
                 task, worker.task = worker.task, None
-                if isinstance(message, Death) and worker.process.poll() is not None:
+                if isinstance(message, Death) and message.of_process:
                     workers.remove(worker)
                 if task is None:  # it died while it had nothing to do
                     continue
@@ -120,21 +122,21 @@ def train(trials: Trials, problem: Problem, *, jobs: int = -1) -> Rows:
 class _Worker:
     """A child process, as its parent sees it."""
 
-    def __init__(self, messages: "SimpleQueue[tuple[_Worker, Any]]", start: Any) -> None:
+    def __init__(self, messages: "SimpleQueue[tuple[_Worker, Any]]") -> None:
         self.task: tuple[int, Trial] | None = None
         self.process = subprocess.Popen(
-            [sys.executable, "-c", START.format(sys.path)],
+            [sys.executable, "-c", START.format([*map(str, sys.path)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,
+            start_new_session=True,  # and what is like it on Windows
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self.heard, self.named_silent = time.monotonic(), False
         threading.Thread(target=self._listen, args=(messages,), daemon=True).start()
-        self._send(start)
 
     def begin(self, task: tuple[int, Trial]) -> None:
         self.task, self.heard = task, time.monotonic()
-        self._send(task[1])
+        self.send(task[1])
 
     def is_silent(self) -> bool:
         """Whether it has been silent for long; True once for each silence."""
@@ -146,7 +148,7 @@ class _Worker:
         self.process.kill()
         self.process.wait()
 
-    def _send(self, value: Any) -> None:
+    def send(self, value: Any) -> None:
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):  # one that has died is heard of by `_listen`
             pickle.dump(value, self.process.stdin)
@@ -159,8 +161,11 @@ class _Worker:
                 messages.put((self, pickle.load(self.process.stdout)))
         self.process.kill()
         code = self.process.wait()
-        cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        messages.put((self, Death(f"its process died twice ({cause})")))
+        cause = f"exit status {code}"
+        if code < 0:
+            known = {number.value: number.name for number in signal.Signals}
+            cause = known.get(-code, f"signal {-code}")
+        messages.put((self, Death(f"its process died ({cause})", of_process=True)))
 
 
 def _cores() -> int:
@@ -176,7 +181,8 @@ def _in_files(problem: Problem, folder: Path) -> Problem:
 
     def in_file(array: NDArray[Any]) -> Any:
         # a whole file's: a part of one has an array for its base
-        if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+        whole = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
+        if whole and array.flags.c_contiguous:
             return Mapped(Path(str(array.filename)), array.dtype.str, array.shape, array.offset)
         path = folder / str(next(numbers))
         np.ascontiguousarray(array).tofile(path)
@@ -234,9 +240,17 @@ def work() -> None:
             answer = Death("there is not enough memory for it")
         except Exception as error:
             error.add_note(f"In the process that trained {trial}:\n{traceback.format_exc()}")
-            answer = error
+            answer = _portable(error)
         training.clear()
         say(answer)
+
+
+def _portable(error: Exception) -> Exception:
+    """An exception, or another with its text if it does not survive being sent."""
+    try:
+        return cast(Exception, pickle.loads(pickle.dumps(error)))
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception(error)))
 
 
 def _opened(files: Problem, expected: Mapping[str, Any]) -> Problem:
