@@ -11,7 +11,7 @@ import numpy as np
 from mlp.search.trial import Trial
 
 
-class Odd(Exception):
+class OddError(Exception):
     """One that pickle takes and does not give back."""
 
     def __init__(self, text, number):
@@ -40,7 +40,7 @@ class Task(Trial):
         if self.act == "fail":
             raise KeyError("a mistake of ours")
         if self.act == "fail oddly":
-            raise Odd("text", self.seed)
+            raise OddError("text", self.seed)
         if self.act == "fail unsendably":
             raise RuntimeError("a mistake of ours", os.scandir())
         if self.act == "die of a nameless signal":

@@ -3,7 +3,7 @@
 A worker is a plain child process that talks through its standard input and output. Its standard
 input ends when its parent does, however that came, and then it ends too. It does not import the
 program that searches (as multiprocessing's do), so that this may be a script of any kind or a
-notebook. Ctrl-C in a terminal reaches the search alone, because a worker is in a session of its own.
+notebook. A worker has a session of its own, so that Ctrl-C in a terminal reaches the search alone.
 """
 
 import contextlib
@@ -181,8 +181,8 @@ def _in_files(problem: Problem, folder: Path) -> Problem:
 
     def in_file(array: NDArray[Any]) -> Any:
         # a whole file's: a part of one has an array for its base
-        whole = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
-        if whole and array.flags.c_contiguous:
+        whole = isinstance(array.base, mmap.mmap) and array.flags.c_contiguous
+        if isinstance(array, np.memmap) and whole:
             return Mapped(Path(str(array.filename)), array.dtype.str, array.shape, array.offset)
         path = folder / str(next(numbers))
         np.ascontiguousarray(array).tofile(path)
