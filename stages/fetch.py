@@ -14,17 +14,8 @@ import pooch
 from mlp.files import InputError, temporary
 from mlp.idx import IMAGES_MAGIC, LABELS_MAGIC, copy_idx
 from stages import run
-from stages.params import (
-    SourceFile,
-    load,
-)
-from stages.paths import (
-    RAW,
-    TEST_IMAGES,
-    TEST_LABELS,
-    TRAIN_IMAGES,
-    TRAIN_LABELS,
-)
+from stages.params import SourceFile, load
+from stages.paths import RAW, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from stages.sources import LARGEST, VARIABLE, reason, sources
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from mlp.data import load_problem
 from mlp.files import InputError, write_json, write_text
 from mlp.recipe import Recipe
-from mlp.search import expand_grid, halving, run_search, rungs_of, winner
+from mlp.search import expand_grid, failures, halving, run_search, rungs_of, winner
 from mlp.search.trial import Executor
 from stages import run
 from stages.params import SEARCHED, Search, load
@@ -70,12 +70,12 @@ def main() -> None:
         total=total,
     )
     best = winner(results)
+    failed = failures(results)
     if best is None:
-        statuses = {row["status"] for result in results for row in result.rows} - {"diverged"}
-        why = min(statuses, default="all diverged: try lower values of search.lr")
+        why = failed[0] if failed else "all diverged: try lower values of search.lr"
         raise InputError(f"none of {len(results)} trials has a result: {why}")
-    if failed := [row["status"] for result in results for row in result.rows if row["epochs"] == 0]:
-        warnings.warn(f"{len(failed)} trials {failed[0]}; they cannot win", stacklevel=1)
+    if failed:
+        warnings.warn(f"{len(failed)} of {total} trials cannot win: {failed[0]}", stacklevel=1)
     summary = best.summary()
     frame = pd.DataFrame([result.summary() for result in results])
     frame = frame.drop(columns=["activation", "optimizer"])

@@ -10,16 +10,8 @@ from mlp.data import Dataset, Problem, fit_normalisation, save_problem, stratifi
 from mlp.files import InputError
 from mlp.idx import check_pair, read_pair
 from stages import run
-from stages.params import (
-    load,
-)
-from stages.paths import (
-    PROCESSED,
-    TEST_IMAGES,
-    TEST_LABELS,
-    TRAIN_IMAGES,
-    TRAIN_LABELS,
-)
+from stages.params import load
+from stages.paths import PROCESSED, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 
 
 def main() -> None:

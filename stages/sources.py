@@ -20,9 +20,7 @@ from typing import Any
 import pooch
 import requests
 
-from stages.params import (
-    Fetch,
-)
+from stages.params import Fetch
 
 VARIABLE = "FASHION_MNIST_DIR"
 TIMEOUT = 5  # seconds to connect, and between two pieces of a download

@@ -16,7 +16,17 @@ from mlp.data import load_dataset, save_dataset
 from mlp.files import InputError, read_json, write_json
 from mlp.module import MLP
 from mlp.recipe import Recipe
-from mlp.search import Result, Rung, expand_grid, grid, halving, run_search, rungs_of, winner
+from mlp.search import (
+    Result,
+    Rung,
+    expand_grid,
+    failures,
+    grid,
+    halving,
+    run_search,
+    rungs_of,
+    winner,
+)
 from mlp.search.journal import Journal
 from mlp.search.trial import SOURCES, Trial, meaning
 
@@ -216,6 +226,14 @@ def test_smaller_network_wins_a_tie_for_every_two_of_the_published_sizes(rng):
 def test_no_winner_if_all_diverged():
     assert winner([result(0.0, -1.0, status="diverged")] * 3) is None
     assert winner([]) is None
+
+
+def test_failures_are_told_from_what_diverged_and_what_has_a_result():
+    dead = result(0.0, -1.0, status="failed: its process died (SIGKILL)")
+    others = [result(0.9), result(0.0, -1.0, status="diverged", rung=2)]
+    assert winner([*others, dead]) is None
+    assert failures(others) == []
+    assert failures([*others, dead]) == ["failed: its process died (SIGKILL)"]
 
 
 def test_winner_is_of_the_last_rung():

@@ -238,6 +238,12 @@ def winner(results: Sequence[Result]) -> Result | None:
     return max(finished, key=Result.rank, default=None)
 
 
+def failures(results: Sequence[Result]) -> list[str]:
+    """The statuses of the trials that failed (their processes died, say), which none can win."""
+    statuses = [row["status"] for result in results for row in result.rows]
+    return [status for status in statuses if status.startswith("failed")]
+
+
 def _size(recipe: Recipe) -> int:
     """What a recipe's epochs cost, roughly: the weights of a network on small images."""
     sizes = (1000, *recipe.hidden_sizes)

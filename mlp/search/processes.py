@@ -128,7 +128,7 @@ class _Worker:
             [sys.executable, "-c", START.format([*map(str, sys.path)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # and what is like it on Windows
+            start_new_session=True,  # which Windows ignores, and has the next line instead
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self.heard, self.named_silent = time.monotonic(), False
