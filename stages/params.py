@@ -167,11 +167,11 @@ def load() -> Params:
         raise InputError(f"{PARAMS}: {error}; {WAY_BACK}") from error
 
 
-def read() -> Any:
-    """What params.yaml holds, read by DVC's own parser, so that both take `0100` for 100, and
+def read(path: Path = PARAMS) -> Any:
+    """What a file of params holds, read by DVC's own parser, so that both take `0100` for 100, and
     `yes` for a text. Raises InputError if it is not YAML 1.2, or has a key twice."""
     try:
-        return YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError("there is none in this folder: run from the project's root") from error
     except OSError as error:

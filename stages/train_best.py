@@ -40,13 +40,7 @@ def main() -> None:
     except DivergenceError as error:
         raise InputError(str(error)) from error
     best = trainer.best_metrics
-    settings = {"batch_size": recipe.batch_size, "lr_decay": recipe.lr_decay}
-    trainer.model.metadata = {
-        "classes": problem.classes,
-        "image_shape": problem.image_shape,
-        "hyper_parameters": recipe.hyper_parameters | settings,
-        "best_metrics": best,
-    }
+    trainer.model.metadata["best_metrics"] = best
     trainer.model.save_parameters(MODEL)
     print(f"best epoch {best['epoch']}: validation accuracy {best['val_accuracy']:.4f}")
 

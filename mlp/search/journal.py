@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mlp.data import Problem
-from mlp.files import InputError, read_json, write_json
+from mlp.files import InputError, read_json, read_npz, write_json, write_npz
 from mlp.search.trial import Row, Trial, context
 
 
@@ -33,7 +35,15 @@ class Journal:
     def get(self, trial: Trial) -> Row | None:
         """A trial's row, or None. Of a damaged entry it warns, and goes on."""
         try:
-            return read_entry(self._path(trial)).row
+            row = read_entry(self._path(trial)).row
+            digest = row.pop("params_digest", None)
+            if not trial.keep or row["status"] != "ok":
+                return row
+            path = self._path(trial).with_suffix(".npz")
+            params = read_npz(path).get("params", np.empty(0))
+            if digest != hashlib.sha256(params.tobytes()).hexdigest():
+                raise InputError(f"{path}: damaged")
+            return row | {"params": params}
         except FileNotFoundError:
             return None
         except InputError as error:
@@ -41,8 +51,12 @@ class Journal:
             return None
 
     def put(self, trial: Trial, row: Row) -> None:
-        """Remember a trial's row."""
+        """Remember a trial's row; its `params`, if it has any, in a file beside it."""
         path, recipe = self._path(trial), trial.recipe.as_dict()
+        row = dict(row)
+        if (params := row.pop("params", None)) is not None:
+            row["params_digest"] = hashlib.sha256(params.tobytes()).hexdigest()
+            write_npz(path.with_suffix(".npz"), params=params)
         digest = _digest([path.stem, recipe, row])
         write_json(path, {"recipe": recipe, "row": row, "digest": digest})
 
