@@ -2,14 +2,31 @@
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 from mlp.data import Problem
-from mlp.files import InputError, read_json, write_json
-from mlp.search.trial import Row, Trial, context
+from mlp.files import InputError, read_json, short, write_json
+from mlp.search.trial import NO_RESULT, Row, Trial, context
+
+WHOLE, NUMBER = (int,), (int, float)
+RECIPE: dict[str, tuple[type, ...]] = {  # the types of what an entry holds
+    **dict.fromkeys(("activation", "optimizer"), (str,)),
+    **dict.fromkeys(("batch_size", "epochs"), WHOLE),
+    **dict.fromkeys(("lr", "lr_decay", "l2_reg"), NUMBER),
+    "hidden_sizes": (list,),
+    "patience": (int, NoneType),
+}
+ROW: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("seed", "parameters", "epochs"), WHOLE),
+    **dict.fromkeys(NO_RESULT, NUMBER),
+    "best_epoch": WHOLE,
+    "status": (str,),
+}
 
 
 class Entry(NamedTuple):
@@ -77,9 +94,20 @@ def read_entry(path: Path) -> Entry:
         entry = Entry(path, dict(value["recipe"]), dict(value["row"]))
         if value["digest"] != _digest([path.stem, entry.recipe, entry.row]):
             raise ValueError("its digest is of another trial or row")
-    except (KeyError, TypeError, ValueError) as error:
+        _check(entry.recipe, RECIPE)
+        _check(entry.row, ROW)
+        if not all(type(size) is int for size in entry.recipe["hidden_sizes"]):
+            raise TypeError(f"hidden_sizes {short(entry.recipe['hidden_sizes'])}")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error})") from error
     return entry
+
+
+def _check(values: dict[str, Any], types: dict[str, tuple[type, ...]]) -> None:
+    for name, allowed in types.items():
+        value = values[name]
+        if type(value) not in allowed or (allowed is NUMBER and not math.isfinite(value)):
+            raise TypeError(f"{name} {short(value)}")
 
 
 def entry_files(folder: str | Path) -> list[Path]:
