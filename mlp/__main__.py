@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from mlp.export import described, write_onnx
+from mlp.export import write_onnx
 from mlp.files import InputError
+from mlp.model_file import described
 from mlp.module import MLP
 from mlp.page import write_page
 from mlp.pictures import read_labels, read_pictures

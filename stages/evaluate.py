@@ -4,37 +4,36 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from mlp.data import load_dataset
+from mlp.data import load_problem
 from mlp.files import write_json, write_npz, write_text
 from mlp.functions import softmax
 from mlp.idx import read_pair
 from mlp.metrics import confusion_matrix, macro_micro_average, per_class, wilson_interval
-from mlp.module import MLP
 from stages import run
 from stages.paths import (
     CONFUSION,
     METRICS,
     MISTAKES,
-    MODEL,
     PER_CLASS,
     PROCESSED,
     TEST,
     TEST_IMAGES,
     TEST_LABELS,
 )
+from stages.results import read_model
 
 SHOWN_MISTAKES = 24
 
 
 def main() -> None:
-    model = MLP.from_file(MODEL)
-    classes = np.array(model.metadata["classes"])
+    model, names, _, metadata = read_model()
+    classes, val = np.array(names), load_problem(PROCESSED).val
     images, t = read_pair(TEST_IMAGES, TEST_LABELS, len(classes))
     x = images.reshape(len(images), -1)
     with threadpool_limits(1, user_api="blas"):
         logits = model.predict_logits(x)
         loss, accuracy = model.evaluate_logits(logits, t)
-        val_accuracy = model.compute_accuracy(*load_dataset(PROCESSED, "val"))
+        val_accuracy = model.compute_accuracy(*val)
 
     probabilities = softmax(logits)
     y = probabilities.argmax(axis=1)
@@ -49,7 +48,7 @@ def main() -> None:
         # lists, because `dvc metrics show` leaves lists out of its table, which so fits a screen
         "test_accuracy_95_percent_interval": [low, high],
         "averages": [{"over": name, **row._asdict()} for name, row in average._asdict().items()],
-        "hyper_parameters": [model.metadata["hyper_parameters"]],
+        "hyper_parameters": [metadata.hyper_parameters],
     }
     if absent := int(np.count_nonzero(confusion.sum(axis=1) == 0)):
         metrics["classes_without_samples"] = absent  # each counts as 0 in the macro averages

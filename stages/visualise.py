@@ -1,11 +1,11 @@
 """Draw the figures, which reports/index.html shows on one page."""
 
+import math
+
 import pandas as pd
 
-from mlp.files import read_json, read_npz, write_text
-from mlp.history import History
+from mlp.files import InputError, write_text
 from mlp.layers import Affine
-from mlp.module import MLP
 from mlp.plots.evaluation import confusion, mistakes
 from mlp.plots.network import network
 from mlp.plots.search import grid_heatmaps
@@ -14,25 +14,26 @@ from mlp.plots.training import learning_curves
 from mlp.plots.weights import neurons, weight_distributions
 from mlp.weights import weight_statistics
 from stages import run
-from stages.paths import (
-    BEST_PARAMS,
-    FIGURES,
-    GRID_SEARCH,
-    HISTORY,
-    MISTAKES,
-    MODEL,
-    TEST,
-    WEIGHTS,
-)
+from stages.paths import FIGURES, MISTAKES, MODEL, TEST, WEIGHTS
+from stages.results import read_arrays, read_history, read_model, read_search, read_winner
 
 
 def main() -> None:
-    model = MLP.from_file(MODEL)
-    classes, shape = model.metadata["classes"], tuple(model.metadata["image_shape"])
+    model, classes, shape, metadata = read_model()
     weights = [layer.W for layer in model.layers if isinstance(layer, Affine)]
     statistics = [weight_statistics(W) for W in weights]
-    [winner] = read_json(BEST_PARAMS)
-    test = read_npz(TEST)
+    if len(weights) < 2:
+        raise InputError(f"{MODEL}: a network without a hidden layer; the figures show its neurons")
+    winner = read_winner().model_dump()
+    k, label = len(classes), ("iu", (None,), len(classes) - 1)
+    test = read_arrays(TEST, confusion=("iu", (k, k), math.inf), image=("u", shape, 255))
+    wrong = read_arrays(
+        MISTAKES,
+        images=("u", (None, *shape), 255),
+        t=label,
+        y=label,
+        confidence=("f", (None,), 1),
+    )
 
     figures = {
         "network": network(
@@ -43,12 +44,10 @@ def main() -> None:
             classes=classes,
             image=test["image"],
         ),
-        "learning_curves": learning_curves(
-            History.from_csv(HISTORY), model.metadata["best_metrics"]["epoch"]
-        ),
-        "grid_search": grid_heatmaps(pd.read_csv(GRID_SEARCH), winner),
+        "learning_curves": learning_curves(*read_history(metadata.best_metrics)),
+        "grid_search": grid_heatmaps(read_search(), winner),
         "confusion": confusion(test["confusion"], classes),
-        "mistakes": mistakes(**read_npz(MISTAKES), classes=classes),
+        "mistakes": mistakes(**wrong, classes=classes),
         "weights": weight_distributions(weights, statistics),
         "neurons_layer1": neurons(weights[0], 1, shape=shape),
         "neurons_layer2": neurons(weights[1], 2),
