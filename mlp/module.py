@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+import operator
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from mlp.arrays import Array, Rows, aligned_zeros
 from mlp.checks import labels, normalisation, samples
-from mlp.files import InputError, short
+from mlp.files import InputError, reason, short
 from mlp.functions import softmax
 from mlp.layers import (
     Affine,
@@ -284,11 +285,14 @@ class MLP(Module):
     ) -> None:
         if activation not in ("relu", "sigmoid"):
             raise ValueError(f"activation {activation!r}: relu and sigmoid are known")
-        self.input_size = input_size
-        self.hidden_sizes = list(hidden_sizes)
-        self.output_size = output_size
+        # Python's own numbers, which a model file takes
+        self.input_size = input_size = operator.index(input_size)
+        self.hidden_sizes = [operator.index(size) for size in hidden_sizes]
+        self.output_size = output_size = operator.index(output_size)
         self.activation = activation
-        self.normalisation = dict(normalisation) if normalisation else None
+        self.normalisation = (
+            {k: float(v) for k, v in normalisation.items()} if normalisation else None
+        )
         self.batch_norm = batch_norm
         layers: list[Layer] = []
         if normalisation:
@@ -297,7 +301,7 @@ class MLP(Module):
             layers.append(Dropout(input_dropout, rng=rng))
         init: Literal["he", "glorot"] = "he" if activation == "relu" else "glorot"
         inputs = input_size
-        for outputs in hidden_sizes:
+        for outputs in self.hidden_sizes:
             layers.append(
                 Affine(inputs, outputs, rng=rng, init=init, bias=not batch_norm, dtype=dtype)
             )
@@ -343,7 +347,7 @@ class MLP(Module):
             model = cls(**architecture, rng=np.random.default_rng(0), dtype=dtype)
         except (LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise InputError(
-                f"{path}: a model file, but not of an MLP: {short(architecture)}: {error}"
+                f"{path}: a model file, but not of an MLP: {short(architecture)} ({reason(error)})"
             ) from error
         model.load_parameters(path)
         return model

@@ -522,6 +522,17 @@ def test_harmed_checkpoint_changes_nothing(harm, build, tmp_path):
     assert same_run(trainer, twin)
 
 
+@pytest.mark.parametrize("value", [None, [], {"epoch": 1}, "x", [{}]])
+def test_best_metrics_that_are_none(value, build, tmp_path):
+    trainer = build()
+    trainer.fit(1)
+    before = trainer.best_metrics
+    write_json(tmp_path / "best.json", value)
+    with pytest.raises(InputError, match=r"best\.json"):
+        trainer.load_best_metrics(tmp_path / "best.json")
+    assert trainer.best_metrics == before
+
+
 @pytest.mark.parametrize("shape", [(90, 2, 3), (89, 1, 3), (90, 1, 4), (90, 3)])
 def test_soft_labels_of_another_shape(shape, build):
     with pytest.raises(InputError, match="soft labels of shape"):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlp.data import Problem
-from mlp.files import InputError, read_json, read_npz, short, write_json, write_npz
+from mlp.files import InputError, read_json, read_npz, reason, short, write_json, write_npz
 from mlp.recipe import Recipe
 from mlp.search.trial import NO_RESULT, Row, Trial, context
 
@@ -107,7 +107,7 @@ def read_entry(path: Path) -> Entry:
             if type(number) not in allowed or (allowed is NUMBER and not math.isfinite(number)):
                 raise TypeError(f"{name} {short(number)}")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path}: damaged ({reason(error)})") from error
     return entry
 
 
