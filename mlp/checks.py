@@ -1,5 +1,6 @@
 """What a caller hands over, checked once at the border, so that inside nothing is checked."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,9 @@ def class_names(value: Any) -> list[str]:
     """A JSON-like value as the names of classes. Raises InputError if it is something else."""
     if not isinstance(value, list | tuple) or not value or {*map(type, value)} != {str}:
         raise InputError(f"classes {short(value)}: a list of names is needed")
+    for name in value:
+        if not re.fullmatch(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+", name):
+            raise InputError(f"classes: {short(name)} is no name of one line")
     return list(value)
 
 

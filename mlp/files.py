@@ -38,6 +38,12 @@ def short(value: Any) -> str:
         return "a number too long to show"
 
 
+def reason(error: BaseException) -> str:
+    """An exception in a line of at most 200 characters."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return "".join(c if c.isprintable() else "?" for c in f"{text:.200}")
+
+
 @contextmanager
 def temporary(path: str | Path) -> Iterator[Path]:
     """Yield a name beside `path` that no other process uses, for a file or a folder.
@@ -225,10 +231,9 @@ def _complaints(path: str | Path) -> Iterator[None]:
             start = file.read(len(np.lib.format.MAGIC_PREFIX))
         kind = "npy" if Path(path).suffix == ".npy" else "npz"
         if start == np.lib.format.MAGIC_PREFIX if kind == "npy" else zipfile.is_zipfile(path):
-            why = " ".join(f"{type(error).__name__}: {error}".split())
-            reason = f"damaged ({why:.200})"
+            fault = f"damaged ({reason(error)})"
         elif start[:1] == pickle.PROTO:
-            reason = "refused, because it holds pickled content"
+            fault = "refused, because it holds pickled content"
         else:
-            reason = f"not an .{kind} file"
-        raise InputError(f"{path}: {reason}") from error
+            fault = f"not an .{kind} file"
+        raise InputError(f"{path}: {fault}") from error

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.checks import class_names, image_shape
-from mlp.files import InputError, parse_json, read_npz, short, write_npz
+from mlp.files import InputError, parse_json, read_npz, reason, short, write_npz
 
 if TYPE_CHECKING:
     from mlp.module import Module
@@ -43,7 +43,7 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} has numbers that are not finite")
     except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a model file ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path}: not a model file ({reason(error)})") from error
     return header, arrays
 
 

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from mlp.arrays import Array, Rows, aligned_zeros
 from mlp.checks import labels, normalisation, samples
-from mlp.files import InputError, short
+from mlp.files import InputError, reason, short
 from mlp.functions import softmax
 from mlp.layers import Affine, AffineReLU, Layer, Normalise, ReLU, Sigmoid, SoftmaxWithLoss
 from mlp.model_file import read_model_file, write_model_file
@@ -290,7 +290,7 @@ class MLP(Module):
             model = cls(**architecture, rng=np.random.default_rng(0), dtype=dtype)
         except (LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise InputError(
-                f"{path}: a model file, but not of an MLP: {short(architecture)}: {error}"
+                f"{path}: a model file, but not of an MLP: {short(architecture)} ({reason(error)})"
             ) from error
         model.load_parameters(path)
         return model

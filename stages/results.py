@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from mlp.files import InputError, read_json, read_npz, read_text, short
+from mlp.files import InputError, read_json, read_npz, read_text, reason, short
 from mlp.history import History
 from mlp.model_file import described
 from mlp.module import MLP
@@ -110,8 +110,7 @@ def read_search() -> "DataFrame":
     except InputError:
         raise
     except ValueError as error:  # pandas has many kinds of it
-        why = " ".join(str(error).split())
-        raise InputError(f"{GRID_SEARCH}: not a table: {why:.200}") from error
+        raise InputError(f"{GRID_SEARCH}: not a table ({reason(error)})") from error
     if table.empty:
         raise InputError(f"{GRID_SEARCH}: no rows")
     for number, row in enumerate(table.to_dict("records"), start=1):

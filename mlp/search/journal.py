@@ -10,7 +10,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from mlp.data import Problem
-from mlp.files import InputError, read_json, short, write_json
+from mlp.files import InputError, read_json, reason, short, write_json
 from mlp.search.trial import NO_RESULT, Row, Trial, context
 
 WHOLE, NUMBER = (int,), (int, float)
@@ -99,7 +99,7 @@ def read_entry(path: Path) -> Entry:
         if not all(type(size) is int for size in entry.recipe["hidden_sizes"]):
             raise TypeError(f"hidden_sizes {short(entry.recipe['hidden_sizes'])}")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path}: damaged ({reason(error)})") from error
     return entry
 
 
