@@ -22,20 +22,23 @@ from mlp.arrays import Array
 def adam(
     params: Array, grads: Array, m: Array, v: Array, n_weights: int, numbers: tuple[float, ...]
 ) -> None:
-    """`Adam`'s step with L2 on the first `n_weights` parameters; numbers: l2_reg, β₁, β₂, rate, ε.
+    """`Adam`'s step, with L2 and weight decay on the first `n_weights` parameters; numbers: l2_reg,
+    1 - lr · weight_decay, β₁, β₂, rate, ε.
 
     All arrays (P,).
     """
     number = params.dtype.type  # numba would compute in float64 otherwise
-    l2_reg, beta1, beta2 = number(numbers[0]), number(numbers[1]), number(numbers[2])
-    rate, eps = number(numbers[3]), number(numbers[4])
+    l2_reg, shrinkage, beta1 = number(numbers[0]), number(numbers[1]), number(numbers[2])
+    beta2, rate, eps = number(numbers[3]), number(numbers[4]), number(numbers[5])
+    penalised = n_weights if l2_reg != 0 else 0
     for i in range(len(params)):
         g = grads[i]  # a number at hand, because reading back what was just written is slow
-        if i < n_weights:
+        if i < penalised:
             g += l2_reg * params[i]
         m[i] = beta1 * m[i] + g
         v[i] = beta2 * v[i] + g * g
-        params[i] -= rate * (m[i] / (np.sqrt(v[i]) + eps))
+        kept = params[i] * shrinkage if i < n_weights else params[i]
+        params[i] = kept - rate * (m[i] / (np.sqrt(v[i]) + eps))
         grads[i] = g
 
 
@@ -98,14 +101,72 @@ def shift(x: Array, t: NDArray[np.int64], y: Array, shifted: Array) -> int:
     return hits
 
 
-def softmax_gradient(exp: Array, total: Array, t: NDArray[np.int64], dx: Array) -> None:
-    """dx = (exp / total - one-hot t) / N: exp and dx (N, K), total and labels t (N,)."""
+def softmax_gradient(
+    exp: Array, total: Array, t: NDArray[np.int64], smoothing: float, dx: Array
+) -> None:
+    """dx = (exp / total - smoothing / K - (1 - smoothing) · one-hot t) / N: exp and dx (N, K),
+    total and labels t (N,)."""
     number = exp.dtype.type
-    one, n = number(1), number(exp.shape[0])
+    others, label, n = number(smoothing / exp.shape[1]), number(1 - smoothing), number(exp.shape[0])
     for i in range(exp.shape[0]):
         for k in range(exp.shape[1]):
-            q = exp[i, k] / total[i]
-            dx[i, k] = (q - one if k == t[i] else q) / n
+            q = exp[i, k] / total[i] - others
+            dx[i, k] = (q - label if k == t[i] else q) / n
+
+
+def dropout(x: Array, noise: NDArray[np.uint8], least: int, scale: float, y: Array) -> None:
+    """y = x · (noise ≥ least) · scale: x and y (N, inputs), noise (N · inputs or some more,)."""
+    factor, zero, one = y.dtype.type(scale), y.dtype.type(0), y.dtype.type(1)
+    width = x.shape[1]
+    for i in range(x.shape[0]):
+        drawn = noise[i * width : (i + 1) * width]
+        for j in range(width):
+            y[i, j] = x[i, j] * (one if drawn[j] >= least else zero) * factor
+
+
+def augment(
+    x: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    variants: NDArray[np.int64],
+    sources: NDArray[np.int32],
+    background: int,
+    y: NDArray[np.uint8],
+) -> None:
+    """y[i, j] = x[rows[i], sources[variants[i], j]], or the background where the source is -1:
+    x (M, pixels), rows and variants (N,), y (N, pixels)."""
+    for i in range(len(rows)):
+        image, source = x[rows[i]], sources[variants[i]]
+        for j in range(y.shape[1]):
+            y[i, j] = image[source[j]] if source[j] >= 0 else background
+
+
+def centre(x: Array, mean: Array, centred: Array, squares: Array) -> None:
+    """centred = x - mean, squares = centred²: all (N, features), mean (features,)."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            distance = x[i, j] - mean[j]
+            centred[i, j] = distance
+            squares[i, j] = distance * distance
+
+
+def scale(x: Array, deviation: Array, gamma: Array, beta: Array, y: Array) -> None:
+    """x = x / deviation, in place; y = x · gamma + beta: x and y (N, features), the others
+    (features,)."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            standard = x[i, j] / deviation[j]
+            x[i, j] = standard
+            y[i, j] = standard * gamma[j] + beta[j]
+
+
+def scale_backward(
+    dout: Array, x: Array, mean: Array, slope: Array, factor: Array, dx: Array
+) -> None:
+    """dx = (dout - mean - x · slope) · factor: dout, x and dx (N, features), the others
+    (features,)."""
+    for i in range(dout.shape[0]):
+        for j in range(dout.shape[1]):
+            dx[i, j] = (dout[i, j] - mean[j] - x[i, j] * slope[j]) * factor[j]
 
 
 class Loops(NamedTuple):
@@ -117,6 +178,11 @@ class Loops(NamedTuple):
     relu_backward: Callable[..., None]
     shift: Callable[..., int]
     softmax_gradient: Callable[..., None]
+    dropout: Callable[..., None]
+    augment: Callable[..., None]
+    centre: Callable[..., None]
+    scale: Callable[..., None]
+    scale_backward: Callable[..., None]
 
 
 @cache
@@ -131,22 +197,31 @@ def loops(dtype: "np.dtype[Any]") -> Loops | None:
     if os.environ.get("MLP_COMPILED") == "0" or dtype not in (np.float32, np.float64):
         return None
     try:
-        from numba import config, from_dtype, int64, types, uint8
+        from numba import config, float64, from_dtype, int32, int64, types, uint8
     except (ImportError, OSError):  # not installed, not for this NumPy, or LLVM does not load
         return None
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return None
     number = from_dtype(dtype)
-    vector, matrix = number[::1], number[:, ::1]
+    vector, matrix, labels = number[::1], number[:, ::1], int64[::1]
     data = types.Array(uint8, 2, "C", readonly=True)
-    numbers = types.UniTuple(types.float64, 5)  # type: ignore[no-untyped-call]
+    numbers = types.UniTuple(float64, 6)  # type: ignore[no-untyped-call]
+
+    def compiled(function: Any, *arguments: Any) -> Any:
+        return _compile(function, dtype, *arguments)
+
     return Loops(
-        _compile(adam, dtype, vector, vector, vector, vector, int64, numbers),
-        _compile(normalise, dtype, data, int64[::1], types.float64, types.float64, matrix),
-        _compile(add_bias_relu, dtype, matrix, vector),
-        _compile(relu_backward, dtype, matrix, matrix, matrix),
-        _compile(shift, dtype, matrix, int64[::1], matrix, vector),
-        _compile(softmax_gradient, dtype, matrix, vector, int64[::1], matrix),
+        adam=compiled(adam, vector, vector, vector, vector, int64, numbers),
+        normalise=compiled(normalise, data, labels, float64, float64, matrix),
+        add_bias_relu=compiled(add_bias_relu, matrix, vector),
+        relu_backward=compiled(relu_backward, matrix, matrix, matrix),
+        shift=compiled(shift, matrix, labels, matrix, vector),
+        softmax_gradient=compiled(softmax_gradient, matrix, vector, labels, float64, matrix),
+        dropout=compiled(dropout, matrix, uint8[::1], int64, float64, matrix),
+        augment=compiled(augment, data, labels, labels, int32[:, ::1], int64, uint8[:, ::1]),
+        centre=compiled(centre, matrix, vector, matrix, matrix),
+        scale=compiled(scale, matrix, vector, vector, vector, matrix),
+        scale_backward=compiled(scale_backward, matrix, matrix, vector, vector, vector, matrix),
     )
 
 

@@ -1,9 +1,9 @@
 """Data sets: mean and deviation, splitting, files, and drawing batches."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from mlp.arrays import Rows, aligned_zeros
 from mlp.checks import class_names, image_shape, labels, normalisation
 from mlp.files import InputError, atomic, map_npy, read_json, short, write_json
+
+if TYPE_CHECKING:
+    from mlp.augment import Augmentation
 
 META = "meta.json"
 
@@ -28,6 +31,8 @@ class Problem(NamedTuple):
     classes: the names of labels 0, 1, 2, …
     image_shape: rows and columns, where the samples are images.
     normalisation: as `fit_normalisation` finds it, where the samples are pixels.
+    soft_labels: (N, variants, K), a teacher's probabilities for each variant of each training
+        sample that augmentation draws; learnt in place of the labels.
     """
 
     train: Dataset
@@ -35,6 +40,13 @@ class Problem(NamedTuple):
     classes: tuple[str, ...]
     image_shape: tuple[int, ...] | None = None
     normalisation: Mapping[str, float] | None = None
+    soft_labels: NDArray[np.floating] | None = None
+
+    def map_arrays(self, change: Callable[[Any], Any]) -> "Problem":
+        """The problem with each of its arrays changed."""
+        train, val = (Dataset(*map(change, part)) for part in (self.train, self.val))
+        soft_labels = None if self.soft_labels is None else change(self.soft_labels)
+        return self._replace(train=train, val=val, soft_labels=soft_labels)
 
 
 def fit_normalisation(images: NDArray[np.uint8]) -> dict[str, float]:
@@ -140,27 +152,46 @@ def load_problem(folder: str | Path) -> Problem:
 class Batches:
     """The samples of a data set in random order, `size` at a time, the last batch maybe smaller.
 
+    augmentation: what draws a variant of each sample, new ones in each epoch.
+    soft_labels: (N, variants, K), handed over in place of labels.
+
     Indices are shuffled, not data. Bytes are handed over as `Rows`, for `Normalise` to gather;
-    other numbers are gathered here, into the same memory for each batch.
+    other numbers, and variants, are gathered here, into the same memory for each batch.
     """
 
-    def __init__(self, dataset: Dataset, size: int) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        size: int,
+        *,
+        augmentation: "Augmentation | None" = None,
+        soft_labels: NDArray[np.floating] | None = None,
+    ) -> None:
         # an array that is not to be written, whatever file or memory is behind it
         self._x = np.asarray(dataset.x).view()
         self._x.flags.writeable = False
         self._late = self._x.dtype == np.uint8 and self._x.ndim == 2 and self._x.flags.c_contiguous
         self._labels = dataset.t
+        self._augmentation, self._soft_labels = augmentation, soft_labels
         self.size = min(size, len(dataset.t))
         self._memory = aligned_zeros((self.size, *dataset.x.shape[1:]), dataset.x.dtype)
         self._t = np.empty(self.size, dataset.t.dtype)
 
     def shuffled(
         self, rng: np.random.Generator
-    ) -> Iterator[tuple[NDArray[Any] | Rows, NDArray[np.integer]]]:
+    ) -> Iterator[tuple[NDArray[Any] | Rows, NDArray[Any]]]:
         """One epoch of samples x and labels t; a batch is good until the next is drawn."""
-        order = rng.permutation(len(self._labels))
-        for start in range(0, len(order), self.size):
-            index = order[start : start + self.size]
+        n = len(self._labels)
+        order = rng.permutation(n)
+        variants = self._augmentation.draw(n, rng) if self._augmentation else np.zeros_like(order)
+        for start in range(0, n, self.size):
+            index, variant = (all_[start : start + self.size] for all_ in (order, variants))
             rows = Rows(self._x, index, self._memory[: len(index)])
-            t = self._labels.take(index, out=self._t[: len(index)], mode="clip")
-            yield rows if self._late else rows.gather(), t
+            if self._soft_labels is not None:
+                t = self._soft_labels[index, variant]
+            else:
+                t = self._labels.take(index, out=self._t[: len(index)], mode="clip")
+            if self._augmentation:
+                yield self._augmentation.gather(self._x, index, variant, rows.memory), t
+            else:
+                yield rows if self._late else rows.gather(), t

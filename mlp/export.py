@@ -8,7 +8,7 @@ import numpy as np
 
 from mlp.arrays import Array
 from mlp.files import InputError, atomic
-from mlp.layers import Affine, Normalise, ReLU, Sigmoid
+from mlp.layers import Affine, BatchNorm, Dropout, Normalise, ReLU, Sigmoid
 from mlp.model_file import described
 from mlp.module import Module
 
@@ -26,8 +26,8 @@ class Step(NamedTuple):
 def steps(model: Module) -> list[Step]:
     """A network from its inputs to its logits, without what only training needs.
 
-    The one place to translate a layer: one that is the identity in prediction yields nothing, and
-    one that is linear then can be folded into the affine step before it. Raises InputError for a
+    The one place to translate a layer: `Dropout` yields nothing, and `BatchNorm` is folded into the
+    affine step before it. Raises InputError for a
     layer that has no such translation.
     """
     found: list[Step] = []
@@ -38,6 +38,12 @@ def steps(model: Module) -> list[Step]:
                 found.append(Step("scale", {k: np.array(v, dtype) for k, v in numbers.items()}))
             case Affine(W=W, b=b):
                 found.append(Step("affine", {"W": W, "b": b}))
+            case BatchNorm() if found and found[-1].kind == "affine":
+                slope, intercept = layer.line()
+                W, b = found[-1].numbers.values()
+                found[-1] = Step("affine", {"W": W * slope, "b": b * slope + intercept})
+            case Dropout():
+                pass
             case ReLU() | Sigmoid():
                 found.append(Step(type(layer).__name__.lower(), {}))
             case _:

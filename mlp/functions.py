@@ -4,8 +4,6 @@ Each function keeps the dtype of a floating-point argument, holds for logits of 
 into `out` (which may be the argument itself) where that is given.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,15 +21,15 @@ def relu(x: Array, out: Array | None = None) -> Array:
 def sigmoid(x: Array, out: Array | None = None) -> Array:
     """1 / (1 + e⁻ˣ), element by element.
 
-    Where e⁻ˣ would overflow (float32: x < -87), x is raised to where it just does not, and the
-    result is the smallest normal number rather than zero.
+    Where e⁻ˣ overflows (float32: x < -88), the result is the smallest normal number rather than
+    zero.
     """
-    lowest = math.log(np.finfo(np.result_type(x, np.float16)).tiny)
-    out = np.maximum(x, lowest, out=out)
-    np.negative(out, out=out)
-    np.exp(out, out=out)
+    out = np.negative(x, out=out)
+    with np.errstate(over="ignore"):
+        np.exp(out, out=out)
     out += 1
-    return np.reciprocal(out, out=out)
+    np.reciprocal(out, out=out)
+    return np.maximum(out, np.finfo(out.dtype).tiny, out=out)
 
 
 def softmax(x: Array, out: Array | None = None) -> Array:

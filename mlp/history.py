@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mlp.files import InputError, read_text, short, write_text
 
@@ -61,6 +62,16 @@ class History:
         except (csv.Error, TypeError, ValueError) as error:
             raise InputError(f"{path}: not a history: {error} (line {reader.line_num})") from error
         return cls(rows)
+
+
+def checked_row(value: Any) -> dict[str, float]:
+    """A JSON-like value as a row of a history. Raises ValueError if it is something else."""
+    if not isinstance(value, dict) or value.keys() != {*History.COLUMNS}:
+        raise ValueError(f"not what is measured after an epoch: {short(value)}")
+    for number in value.values():
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise ValueError(f"not what is measured after an epoch: {short(value)}")
+    return value
 
 
 def rank(row: Mapping[str, float]) -> tuple[float, float]:

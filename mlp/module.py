@@ -3,6 +3,9 @@
 import copy
 import itertools
 import math
+import operator
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -14,7 +17,17 @@ from mlp.arrays import Array, Rows, aligned_zeros
 from mlp.checks import labels, normalisation, samples
 from mlp.files import InputError, reason, short
 from mlp.functions import softmax
-from mlp.layers import Affine, AffineReLU, Layer, Normalise, ReLU, Sigmoid, SoftmaxWithLoss
+from mlp.layers import (
+    Affine,
+    AffineReLU,
+    BatchNorm,
+    Dropout,
+    Layer,
+    Normalise,
+    ReLU,
+    Sigmoid,
+    SoftmaxWithLoss,
+)
 from mlp.model_file import read_model_file, write_model_file
 
 if TYPE_CHECKING:
@@ -28,36 +41,46 @@ BLOCK = 500  # rows that inference takes at a time, so that a block's activation
 class Module:
     """The base of any classifier that is a stack of layers, ending in `SoftmaxWithLoss`.
 
-    All parameters stand in one contiguous vector, `params`, and their gradients in another,
-    `grads`: first the weights (`n_weights` of them), then the biases. The layers' W, b, dW and db
-    are views into the two, so an optimizer and L2 see two vectors and the layers see matrices.
+    All parameters stand in one contiguous vector, `params`: first the weights (`n_weights` of
+    them), then the biases, then what is kept but not learnt (BatchNorm's averages). `learnt` is its
+    part without the latter, and `grads` the gradient. The layers' W, b, dW and db are views, so an
+    optimizer and L2 see two vectors and the layers see matrices.
+
+    label_smoothing: as `SoftmaxWithLoss` takes it.
 
     `metadata` is any JSON-like dictionary that is to travel with the parameters in a model file.
     """
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer], *, label_smoothing: float = 0.0) -> None:
         self.layers = list(layers)
-        self._first = next(i for i, layer in enumerate(self.layers) if layer.weights)
+        self._first = next(
+            i for i, layer in enumerate(self.layers) if layer.weights or layer.biases
+        )
         self.layers[self._first].input_gradient = False
         self._joined = _join(self.layers)  # what runs; all before `_first` stand where they stood
-        self.last = SoftmaxWithLoss()
+        self.last = SoftmaxWithLoss(label_smoothing)
         self.metadata: dict[str, Any] = {}
         self._flatten()
 
     def _flatten(self) -> None:
-        """Move what the layers learn into `params`, and their gradients into `grads`."""
+        """Move what the layers learn and keep into `params`, and the gradients into `grads`."""
         weights = [(layer, name) for layer in self.layers for name in layer.weights]
         biases = [(layer, name) for layer in self.layers for name in layer.biases]
-        sizes = [getattr(layer, name).size for layer, name in weights + biases]
+        kept = [(layer, name) for layer in self.layers for name in layer.kept]
+        arrays = weights + biases + kept
+        sizes = [getattr(layer, name).size for layer, name in arrays]
         self.n_weights = sum(sizes[: len(weights)])
-        dtype = getattr(*weights[0]).dtype
+        n_learnt = sum(sizes[: len(weights) + len(biases)])
+        dtype = getattr(*arrays[0]).dtype
         self.params: Array = aligned_zeros((sum(sizes),), dtype)
-        self.grads: Array = aligned_zeros((sum(sizes),), dtype)
-        for (layer, name), size, end in zip(weights + biases, sizes, np.cumsum(sizes), strict=True):
+        self.learnt = self.params[:n_learnt]
+        self.grads: Array = aligned_zeros((n_learnt,), dtype)
+        for (layer, name), size, end in zip(arrays, sizes, np.cumsum(sizes), strict=True):
             start, value = int(end) - size, getattr(layer, name)
             self.params[start:end] = value.reshape(-1)
             setattr(layer, name, self.params[start:end].reshape(value.shape))
-            setattr(layer, "d" + name, self.grads[start:end].reshape(value.shape))
+            if end <= n_learnt:
+                setattr(layer, "d" + name, self.grads[start:end].reshape(value.shape))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -83,8 +106,9 @@ class Module:
             y = layer.forward(y, training)
         return y
 
-    def loss(self, x: NDArray[Any] | Rows, t: NDArray[np.integer]) -> float:
-        """Mean cross-entropy of a batch x (N, inputs) with labels t (N,), in nats."""
+    def loss(self, x: NDArray[Any] | Rows, t: NDArray[Any]) -> float:
+        """Mean cross-entropy, in nats, of a batch x (N, inputs) with labels t (N,) or each class's
+        probability t (N, K)."""
         return self.last.forward(self.forward(x, training=True), t)
 
     def backward(self) -> None:
@@ -93,6 +117,10 @@ class Module:
         for layer in reversed(self._joined[self._first :]):
             assert dout is not None
             dout = layer.backward(dout)
+
+    def generators(self) -> list[np.random.Generator]:
+        """What the layers draw from in training."""
+        return [layer.rng for layer in self.layers if isinstance(layer, Dropout)]
 
     def l2_norm(self) -> float:
         """‖W‖₂ over the weights of all layers, without the biases."""
@@ -182,16 +210,18 @@ class Module:
     def __repr__(self) -> str:
         lines = []
         for layer in self.layers:
-            size = sum(getattr(layer, name).size for name in layer.weights + layer.biases)
+            size = sum(getattr(layer, name).size for name in (*layer.weights, *layer.biases))
             lines.append(f"  {layer!r:24}{f'{size:,}' if size else '':>10}".rstrip())
-        total = f"{self.params.size:,} parameters, {self.params.dtype}"
+        total = f"{self.learnt.size:,} parameters, {self.params.dtype}"
         return "\n".join([f"{type(self).__name__}(", *lines, f")  {total}"])
 
     def _named_parameters(self) -> Iterator[tuple[str, Array]]:
-        learnt = [layer for layer in self.layers if layer.weights]
-        for number, layer in enumerate(learnt, start=1):
-            for name in layer.weights + layer.biases:
-                yield f"{type(layer).__name__}{number}.{name}", getattr(layer, name)
+        numbers: Counter[str] = Counter()
+        for layer in self.layers:
+            kind = type(layer).__name__
+            numbers[kind] += 1
+            for name in (*layer.weights, *layer.biases, *layer.kept):
+                yield f"{kind}{numbers[kind]}.{name}", getattr(layer, name)
 
     def sizes(self) -> tuple[int, int]:
         """How many features a sample has, and how many classes there are."""
@@ -202,6 +232,12 @@ class Module:
         x, features = np.asanyarray(x), self.sizes()[0]
         if x.ndim != 2 or x.shape[1] != features:
             raise InputError(f"samples of shape {x.shape}: this network takes (N, {features})")
+        takes_bytes = isinstance(self.layers[0], Normalise)
+        if takes_bytes and x.dtype.kind == "f" and x.size and 0 < x.max() <= 1:
+            warnings.warn(
+                "pixels between 0 and 1, but this network takes 0 to 255: multiply by 255",
+                stacklevel=3,
+            )
         for start in range(0, max(len(x), 1), BLOCK):
             yield x[start : start + BLOCK]
 
@@ -224,6 +260,10 @@ class MLP(Module):
     initialised after He et al. (2015), the others after Glorot and Bengio (2010).
 
     normalisation: the arguments of a `Normalise` layer in front, for inputs that are pixels.
+    batch_norm: a `BatchNorm` before each activation.
+    input_dropout, dropout: rates of a `Dropout` of the inputs and after each activation, which draw
+        from `rng`.
+    label_smoothing: as `SoftmaxWithLoss` takes it.
 
     Raises ValueError for an unknown activation.
     """
@@ -236,27 +276,43 @@ class MLP(Module):
         *,
         activation: Activation = "relu",
         normalisation: Mapping[str, float] | None = None,
+        batch_norm: bool = False,
+        input_dropout: float = 0.0,
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
         rng: np.random.Generator,
         dtype: DTypeLike = np.float32,
     ) -> None:
         if activation not in ("relu", "sigmoid"):
             raise ValueError(f"activation {activation!r}: relu and sigmoid are known")
-        self.input_size = input_size
-        self.hidden_sizes = list(hidden_sizes)
-        self.output_size = output_size
+        # Python's own numbers, which a model file takes
+        self.input_size = input_size = operator.index(input_size)
+        self.hidden_sizes = [operator.index(size) for size in hidden_sizes]
+        self.output_size = output_size = operator.index(output_size)
         self.activation = activation
-        self.normalisation = dict(normalisation) if normalisation else None
+        self.normalisation = (
+            {k: float(v) for k, v in normalisation.items()} if normalisation else None
+        )
+        self.batch_norm = batch_norm
         layers: list[Layer] = []
         if normalisation:
             layers.append(Normalise(**normalisation, dtype=dtype))
+        if input_dropout:
+            layers.append(Dropout(input_dropout, rng=rng))
+        init: Literal["he", "glorot"] = "he" if activation == "relu" else "glorot"
         inputs = input_size
-        for outputs in hidden_sizes:
-            init: Literal["he", "glorot"] = "he" if activation == "relu" else "glorot"
-            layers.append(Affine(inputs, outputs, rng=rng, init=init, dtype=dtype))
+        for outputs in self.hidden_sizes:
+            layers.append(
+                Affine(inputs, outputs, rng=rng, init=init, bias=not batch_norm, dtype=dtype)
+            )
+            if batch_norm:
+                layers.append(BatchNorm(outputs, dtype=dtype))
             layers.append(ReLU() if activation == "relu" else Sigmoid())
+            if dropout:
+                layers.append(Dropout(dropout, rng=rng))
             inputs = outputs
         layers.append(Affine(inputs, output_size, rng=rng, init="glorot", dtype=dtype))
-        super().__init__(layers)
+        super().__init__(layers, label_smoothing=label_smoothing)
 
     def architecture(self) -> dict[str, Any]:
         return {
@@ -265,6 +321,7 @@ class MLP(Module):
             "output_size": self.output_size,
             "activation": self.activation,
             "normalisation": self.normalisation,
+            **({"batch_norm": True} if self.batch_norm else {}),
         }
 
     @classmethod

@@ -12,6 +12,7 @@ import numpy as np
 
 from mlp import compiled
 from mlp.arrays import Array, Buffers, aligned_zeros
+from mlp.schedule import inverse_time
 
 # Parameters that an update takes at a time: with their gradients and what the method keeps of them
 # (1.3 MB for Adam), most stay in a core's second-level cache from the first pass to the last.
@@ -28,32 +29,38 @@ class Optimizer:
     """What all optimizers share: the learning rate's decay, L2, and a state that can be saved.
 
     lr: the learning rate of the first epoch.
-    lr_decay: epoch e (from 0) trains at lr / (1 + lr_decay · e): inverse time decay, per epoch
-        and not per step (Bottou 2012, "Stochastic gradient descent tricks").
+    lr_decay: epoch e (from 0) trains at lr / (1 + lr_decay · e) (`mlp.schedule.inverse_time`).
     l2_reg: adds ½ · l2_reg · ‖W‖² to the loss, so l2_reg · W to the gradient, of the weights
         alone: biases are not shrunk.
+    weight_decay: shrinks the weights by the factor 1 - current_lr · weight_decay before each step,
+        apart from the gradient (Loshchilov and Hutter 2019, "Decoupled weight decay").
     """
 
     # the vectors that the method keeps between steps, and below what an element of them is nothing
     arrays: ClassVar[Mapping[str, float]] = {}
 
-    def __init__(self, lr: float, *, lr_decay: float = 0.0, l2_reg: float = 0.0) -> None:
+    def __init__(
+        self, lr: float, *, lr_decay: float = 0.0, l2_reg: float = 0.0, weight_decay: float = 0.0
+    ) -> None:
         self.lr = lr
         self.lr_decay = lr_decay
         self.l2_reg = l2_reg
+        self.weight_decay = weight_decay
         self.epoch = 0  # finished epochs; whoever trains counts them up
+        self.lr_factor = 1.0  # of a schedule; whoever trains sets it
         self.steps = 0
         self._buffers = Buffers()
 
     @property
     def current_lr(self) -> float:
-        """The learning rate of this epoch."""
-        return self.lr / (1 + self.lr_decay * self.epoch)
+        """The learning rate of the next step."""
+        return self.lr_factor * inverse_time(self.lr, self.epoch, self.lr_decay)
 
     def update(self, params: Array, grads: Array, n_weights: int | None = None) -> None:
         """Make one step: change `params` (P,) by the gradient `grads` (P,), both contiguous.
 
-        L2 shrinks the first `n_weights` parameters (all if None); its gradient is added to `grads`.
+        L2 and weight decay shrink the first `n_weights` parameters (all if None); L2's gradient is
+        added to `grads`.
         """
         if self.steps == 0:
             for name in self.arrays:
@@ -85,7 +92,12 @@ class Optimizer:
         if self.l2_reg:
             penalty = np.multiply(params[:n_weights], self.l2_reg, out=scratch[:n_weights])
             grads[:n_weights] += penalty
+        if self.weight_decay:
+            params[:n_weights] *= self._shrinkage()
         self._descend(params, grads, scratch, *state)
+
+    def _shrinkage(self) -> float:
+        return 1 - self.current_lr * self.weight_decay
 
     def _descend(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
         """The method itself, on a block of parameters, of their gradients (L2 is in them) and of
@@ -146,8 +158,9 @@ class Momentum(Optimizer):
         nesterov: bool = False,
         lr_decay: float = 0.0,
         l2_reg: float = 0.0,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(lr, lr_decay=lr_decay, l2_reg=l2_reg)
+        super().__init__(lr, lr_decay=lr_decay, l2_reg=l2_reg, weight_decay=weight_decay)
         self.momentum = momentum
         self.nesterov = nesterov
 
@@ -165,7 +178,7 @@ class Momentum(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adaptive moment estimation (Kingma and Ba 2015).
+    """Adaptive moment estimation (Kingma and Ba 2015); with `weight_decay`, it is AdamW.
 
     m = β₁ · m + (1 - β₁) · g,  m̂ = m / (1 - β₁ᵗ)
     v = β₂ · v + (1 - β₂) · g²,  v̂ = v / (1 - β₂ᵗ)
@@ -186,8 +199,9 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         lr_decay: float = 0.0,
         l2_reg: float = 0.0,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(lr, lr_decay=lr_decay, l2_reg=l2_reg)
+        super().__init__(lr, lr_decay=lr_decay, l2_reg=l2_reg, weight_decay=weight_decay)
         self.beta1 = beta1
         self.beta2 = beta2
         self.eps = eps
@@ -205,8 +219,9 @@ class Adam(Optimizer):
     def _update_compiled(self, params: Array, grads: Array, n_weights: int, *state: Array) -> bool:
         loops = compiled.loops(params.dtype) if grads.dtype == params.dtype else None
         if loops:
-            numbers = (self.l2_reg, self.beta1, self.beta2, self._rate, self._eps)
-            loops.adam(params, grads, *state, n_weights if self.l2_reg else 0, numbers)
+            shrunk = n_weights if self.l2_reg or self.weight_decay else 0
+            numbers = (self.l2_reg, self._shrinkage(), self.beta1, self.beta2)
+            loops.adam(params, grads, *state, shrunk, (*numbers, self._rate, self._eps))
         return loops is not None
 
     def _descend(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:

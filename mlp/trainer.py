@@ -1,23 +1,27 @@
 """Training: epochs of batches, the best weights kept, curves recorded, and resumption."""
 
+import copy
 import json
 import math
 import operator
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mlp.augment import Augmentation
 from mlp.checks import labels, samples
 from mlp.data import Batches, Dataset
-from mlp.files import InputError, read_json, read_npz, write_json, write_npz
-from mlp.history import History, rank
+from mlp.files import InputError, read_json, read_npz, reason, write_json, write_npz
+from mlp.history import History, checked_row, rank
 from mlp.module import Module
 from mlp.optimizer import Optimizer
 from mlp.progress import training_bar
+from mlp.schedule import Cosine
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,17 +34,22 @@ class DivergenceError(ArithmeticError):
 class Trainer:
     """Trains a network on `train` and keeps the weights that are best on `val`.
 
-    rng: shuffles the training set; nothing else here is random.
+    schedule: the share of the optimizer's learning rate for each step; None: all of it.
+    augmentation: what draws a variant of each training sample in each epoch.
+    soft_labels: (N, variants, K), a teacher's probabilities for each variant of each training
+        sample (one without augmentation), learnt in place of the labels.
+    rng: shuffles the training set and draws the variants; layers draw from generators of their own.
     train_metrics: "full" measures training loss and accuracy with the weights at each epoch's
         end, in a pass of its own over the training set; "running" (about a quarter faster)
-        averages what the batches gave while the weights were changing.
+        averages what the batches gave while the weights were changing, as they were learnt:
+        augmented, with label smoothing or a teacher's probabilities.
 
     Best means highest validation accuracy, ties by lower validation loss. One BLAS thread is
     used, whatever the machine has: at these sizes more gain little, and a product that is split
     over threads may round differently.
 
-    Raises InputError if a data set is not one for this network (see `mlp.checks`), or if
-    `batch_size` is not 1 or more.
+    Raises InputError if a data set is not one for this network (see `mlp.checks`), if soft labels
+    are not one for each variant, or if `batch_size` is not 1 or more.
     """
 
     def __init__(
@@ -51,11 +60,16 @@ class Trainer:
         val: Dataset,
         *,
         batch_size: int = 100,
+        schedule: Cosine | None = None,
+        augmentation: Augmentation | None = None,
+        soft_labels: NDArray[np.floating] | None = None,
         rng: np.random.Generator,
         train_metrics: Literal["full", "running"] = "full",
     ) -> None:
         self.model = model
         self.optimizer = optimizer
+        self.schedule = schedule
+        self.augmentation = augmentation
         self.train, self.val = (_checked(part, model) for part in (train, val))
         self.rng = rng
         self.train_metrics = train_metrics
@@ -63,7 +77,16 @@ class Trainer:
         self.best_metrics: dict[str, float] = {}
         if operator.index(batch_size) < 1:
             raise InputError(f"batches of {batch_size}: 1 or more samples are needed")
-        self._batches = Batches(self.train, operator.index(batch_size))
+        variants = augmentation.variants if augmentation else 1
+        shape = (len(self.train.t), variants, model.sizes()[1])
+        if soft_labels is not None and soft_labels.shape != shape:
+            raise InputError(f"soft labels of shape {soft_labels.shape}: {shape} is needed")
+        self._batches = Batches(
+            self.train,
+            operator.index(batch_size),
+            augmentation=augmentation,
+            soft_labels=soft_labels,
+        )
         self._best_params = model.params.copy()
         self._last_params = model.params.copy()
 
@@ -131,8 +154,15 @@ class Trainer:
         write_json(path, self.best_metrics)
 
     def load_best_metrics(self, path: str | Path) -> dict[str, float]:
-        """Read what `save_best_metrics` wrote into `best_metrics`, which later epochs must beat."""
-        self.best_metrics = read_json(path)
+        """Read what `save_best_metrics` wrote into `best_metrics`, which later epochs must beat.
+
+        Raises InputError if it is something else, and changes nothing then.
+        """
+        value = read_json(path)
+        try:
+            self.best_metrics = checked_row(value) if value != {} else {}
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from error
         return self.best_metrics
 
     def save_checkpoint(self, path: str | Path) -> None:
@@ -142,7 +172,7 @@ class Trainer:
         header = {
             "of": self._identity(),
             "optimizer": {k: v for k, v in state.items() if k not in arrays},
-            "rng": self.rng.bit_generator.state,
+            "generators": [rng.bit_generator.state for rng in self._generators()],
             "history": self.history.rows,
             "best_metrics": self.best_metrics,
         }
@@ -164,30 +194,47 @@ class Trainer:
         that has gone further, and changes nothing then.
         """
         arrays = read_npz(path)
+        model, optimizer = self.model, copy.copy(self.optimizer)
         try:
             header = json.loads(str(arrays["json"][()]))
             if header["of"] != self._identity():
                 raise InputError(f"{path}: a checkpoint of {header['of']}, not {self._identity()}")
-            epochs = len(header["history"])
-            if at_most is not None and epochs > at_most:
-                raise InputError(f"{path}: has gone {epochs} epochs, more than {at_most}")
-            state = header["optimizer"]
+            history, best, state = header["history"], header["best_metrics"], header["optimizer"]
+            if at_most is not None and len(history) > at_most:
+                raise InputError(f"{path}: has gone {len(history)} epochs, more than {at_most}")
+            for row in [*history, *([best] if best else [])]:
+                checked_row(row)
+            vectors = {"params": model.params, "best_params": model.params}
             if state["steps"]:
-                state |= {name: arrays[f"optimizer.{name}"] for name in self.optimizer.arrays}
-            params, best_params = arrays["params"], arrays["best_params"]
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise InputError(
-                f"{path}: not a checkpoint ({type(error).__name__}: {error})"
-            ) from error
-        self._last_params[:] = params
-        self.model.params[:] = self._best_params[:] = best_params
+                names = {name: f"optimizer.{name}" for name in optimizer.arrays}
+                state |= {name: arrays[entry] for name, entry in names.items()}
+                vectors |= dict.fromkeys(names.values(), model.learnt)
+            for entry, like in vectors.items():
+                array = arrays[entry]
+                if (array.shape, array.dtype) != (like.shape, like.dtype):
+                    raise ValueError(f"{entry}: {array.dtype} {array.shape}")
+                if not np.isfinite(array).all():
+                    raise ValueError(f"{entry}: not all finite")
+            optimizer.load_state_dict(state)
+            generators = zip(self._generators(), header["generators"], strict=True)
+            states = [_state(generator, of) for generator, of in generators]
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InputError(f"{path}: not a checkpoint ({reason(error)})") from error
+        self._last_params[:] = arrays["params"]
+        model.params[:] = self._best_params[:] = arrays["best_params"]
         self.optimizer.load_state_dict(state)
-        self.rng.bit_generator.state = header["rng"]
-        self.history.rows[:] = header["history"]
-        self.best_metrics = header["best_metrics"]
+        for generator, of in zip(self._generators(), states, strict=True):
+            generator.bit_generator.state = of
+        self.history.rows[:] = history
+        self.best_metrics = best
+
+    def _generators(self) -> list[np.random.Generator]:
+        return [self.rng, *self.model.generators()]
 
     def _identity(self) -> str:
-        return f"{self.model.architecture()} with {type(self.optimizer).__name__}"
+        layers = ", ".join(map(repr, self.model.layers))
+        how = [value for value in (self.schedule, self.augmentation) if value]
+        return f"{layers} with {type(self.optimizer).__name__}{''.join(f', {h}' for h in how)}"
 
     def _run_epoch(self) -> None:
         model, optimizer = self.model, self.optimizer
@@ -221,7 +268,10 @@ class Trainer:
         model, optimizer = self.model, self.optimizer
         loss = hits = 0.0
         norms = []
+        steps = -(-len(self.train.t) // self._batches.size)
         for step, (x, t) in enumerate(self._batches.shuffled(self.rng)):
+            if self.schedule:  # in the middle of the step, so that neither end is wasted
+                optimizer.lr_factor = self.schedule(optimizer.epoch + (step + 0.5) / steps)
             batch_loss = model.loss(x, t)
             if not math.isfinite(batch_loss):
                 raise DivergenceError(
@@ -229,7 +279,7 @@ class Trainer:
                     f"step {step + 1}: lower the learning rate ({optimizer.lr:g})"
                 )
             model.backward()
-            optimizer.update(model.params, model.grads, model.n_weights)
+            optimizer.update(model.learnt, model.grads, model.n_weights)
             if step % 10 == 0:
                 norms.append(math.sqrt(np.dot(model.grads, model.grads)))
             loss += batch_loss * len(t)
@@ -245,6 +295,13 @@ class Trainer:
             (i for i, row in enumerate(reversed(rows)) if row == self.best_metrics), None
         )
         return (len(rows) if since_best is None else since_best) >= patience
+
+
+def _state(generator: np.random.Generator, state: Any) -> Any:
+    """A state for a generator, after trying it on another of its kind."""
+    other = type(generator.bit_generator)(0)
+    other.state = state
+    return other.state
 
 
 def _checked(data: Dataset, model: Module) -> Dataset:

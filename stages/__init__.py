@@ -28,8 +28,8 @@ if platform.machine() in ("x86_64", "AMD64") and os.environ.get("MLP_KERNELS") !
         sys.exit(2)
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a stage, which takes no arguments but --help.
+def run(main: Callable[..., None], *arguments: str) -> None:
+    """Run a stage, which takes no arguments but --help, and those whose names are given.
 
     Bad input ends it with one line on standard error and exit status 2.
     """
@@ -43,13 +43,15 @@ def run(main: Callable[[], None]) -> None:
     try:
         if {"-h", "--help"} & set(sys.argv[1:]):
             print(usage(name))
-        elif len(sys.argv) > 1:
+        elif len(sys.argv) - 1 > len(arguments):
             raise InputError(
-                f"unknown arguments: {' '.join(sys.argv[1:])}; a stage takes none, "
-                "its values are in params.yaml"
+                f"unknown arguments: {' '.join(sys.argv[1 + len(arguments) :])}; a stage takes "
+                f"{' '.join(arguments) or 'none'}, its values are in params.yaml"
             )
+        elif len(sys.argv) - 1 < len(arguments):
+            raise InputError(f"{' '.join(arguments[len(sys.argv) - 1 :])}: is missing")
         else:
-            main()
+            main(*sys.argv[1:])
     except FileNotFoundError as error:
         fail(f"{name}: {error}; run dvc repro, which runs the stages in order")
     except (InputError, OSError) as error:

@@ -4,10 +4,7 @@ MLP_JOBS says how many at a time (without it, one per core), MLP_CLUSTER on whic
 """
 
 import json
-import os
-import re
 import warnings
-from functools import partial
 
 import pandas as pd
 
@@ -15,25 +12,10 @@ from mlp.data import load_problem
 from mlp.files import InputError, write_json, write_text
 from mlp.recipe import Recipe
 from mlp.search import expand_grid, failures, halving, run_search, rungs_of, winner
-from mlp.search.trial import Executor
 from stages import run
+from stages.executor import executor
 from stages.params import SEARCHED, Search, load
 from stages.paths import BEST_PARAMS, GRID_SEARCH, PROCESSED, TRIALS
-
-
-def executor() -> Executor:
-    """What trains: this machine's processes, or a cluster."""
-    if address := os.environ.get("MLP_CLUSTER"):
-        from mlp.search import cluster  # loads Dask
-
-        return partial(cluster.train, address=address)
-    from mlp.search import processes
-
-    jobs = os.environ.get("MLP_JOBS", "-1")
-    if not re.fullmatch("-1|[1-9][0-9]{0,3}", jobs):
-        allowed = "a whole number from 1 up, or -1 for all cores"
-        raise InputError(f"MLP_JOBS={jobs}: allowed is {allowed}")
-    return partial(processes.train, jobs=int(jobs))
 
 
 def recipes_of(search: Search) -> list[Recipe]:

@@ -14,6 +14,7 @@ from stages.schema import (
     Amount,
     Count,
     OptimizerName,
+    Part,
     Rate,
     Section,
     Size,
@@ -116,8 +117,23 @@ class Train(Section):
     optimizer: Best | OptimizerName
     epochs: Count
     batch_size: Count
+    schedule: Literal["inverse_time", "cosine"]
     lr_decay: Amount
-    patience: Count
+    warmup: Part
+    weight_decay: Amount
+    label_smoothing: Part
+    flip: bool
+    shift: Annotated[int, whole(0, 100)]
+    input_dropout: Part
+    dropout: Part
+    batch_norm: bool
+    patience: Count | None
+
+    @model_validator(mode="after")
+    def _meant(self) -> "Train":
+        if self.lr_decay and self.schedule != "inverse_time":
+            raise ValueError(f"lr_decay {self.lr_decay:g} is for inverse_time: it must be 0 here")
+        return self
 
 
 class Params(Section):
@@ -128,10 +144,8 @@ class Params(Section):
     train: Train
 
 
-# The hyper-parameters that make a configuration (`mlp.trainer.make_trainer`), and those of them
-# that the grid varies
+# What the grid varies
 SEARCHED = ("hidden_size1", "hidden_size2", "lr", "l2_reg")
-CONFIGURATION = (*SEARCHED, "activation", "optimizer")
 
 
 def load() -> Params:
@@ -145,11 +159,11 @@ def load() -> Params:
         raise InputError(f"{PARAMS}: {error}; {WAY_BACK}") from error
 
 
-def read() -> Any:
-    """What params.yaml holds, read by DVC's own parser, so that both take `0100` for 100, and
+def read(path: Path = PARAMS) -> Any:
+    """What a file of params holds, read by DVC's own parser, so that both take `0100` for 100, and
     `yes` for a text. Raises InputError if it is not YAML 1.2, or has a key twice."""
     try:
-        return YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError("there is none in this folder: run from the project's root") from error
     except OSError as error:

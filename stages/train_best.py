@@ -5,26 +5,17 @@ from mlp.files import InputError, atomic
 from mlp.recipe import Recipe, make_trainer
 from mlp.trainer import DivergenceError
 from stages import run
-from stages.params import CONFIGURATION, Train, load
+from stages.params import Train, load
 from stages.paths import HISTORY, MODEL, PROCESSED
 from stages.results import read_winner
 
 
 def recipe_of(train: Train) -> Recipe:
     """The recipe that params.yaml asks for, `best` replaced by what the search found."""
-    winner = read_winner()
-    chosen = {name: getattr(train, name) for name in CONFIGURATION}
-    chosen = {
-        name: getattr(winner, name) if value == "best" else value for name, value in chosen.items()
-    }
-    return Recipe(
-        hidden_sizes=(chosen.pop("hidden_size1"), chosen.pop("hidden_size2")),
-        **chosen,
-        lr_decay=train.lr_decay,
-        batch_size=train.batch_size,
-        epochs=train.epochs,
-        patience=train.patience,
-    )
+    values, winner = train.model_dump(), read_winner().model_dump()
+    values = {name: winner[name] if value == "best" else value for name, value in values.items()}
+    sizes = values.pop("hidden_size1"), values.pop("hidden_size2")
+    return Recipe(hidden_sizes=sizes, **values)
 
 
 def main() -> None:
@@ -38,13 +29,7 @@ def main() -> None:
     except DivergenceError as error:
         raise InputError(str(error)) from error
     best = trainer.best_metrics
-    settings = {"batch_size": recipe.batch_size, "lr_decay": recipe.lr_decay}
-    trainer.model.metadata = {
-        "classes": problem.classes,
-        "image_shape": problem.image_shape,
-        "hyper_parameters": recipe.hyper_parameters | settings,
-        "best_metrics": best,
-    }
+    trainer.model.metadata["best_metrics"] = best
     # both are ready before either takes its place; between, there is a model without a history
     # rather than with that of another
     with atomic(HISTORY) as history, atomic(MODEL) as model:

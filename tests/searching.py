@@ -29,9 +29,9 @@ class Deadly(Trial):
     def run(self, problem):
         os.kill(os.getpid(), 9)
 
-def trial(recipe, *arguments):
+def trial(recipe, *arguments, **options):
     deadly = recipe.lr == 0.0001 and recipe.hidden_sizes[0] == 24
-    return (Deadly if deadly else Trial)(recipe, *arguments)
+    return (Deadly if deadly else Trial)(recipe, *arguments, **options)
 
 def main():
     mlp.search.Trial = trial

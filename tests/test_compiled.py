@@ -12,7 +12,15 @@ import pytest
 import mlp
 from mlp import compiled
 from mlp.arrays import Rows
-from mlp.layers import Affine, AffineReLU, Normalise, ReLU, SoftmaxWithLoss
+from mlp.layers import (
+    Affine,
+    AffineReLU,
+    BatchNorm,
+    Dropout,
+    Normalise,
+    ReLU,
+    SoftmaxWithLoss,
+)
 from mlp.optimizer import BLOCK, Adam
 
 pytest.importorskip("numba")
@@ -95,7 +103,8 @@ def test_affine_and_relu(dtype, seed, both):
 @SEEDS
 @pytest.mark.parametrize("kind", ["ordinary", "special"])
 @pytest.mark.parametrize("labels", [np.uint8, np.int64])
-def test_softmax_with_loss(labels, kind, dtype, seed, both):
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_softmax_with_loss(smoothing, labels, kind, dtype, seed, both):
     rng = np.random.default_rng(seed)
     n, classes = rng.integers(1, 40, 2)
     x = numbers(rng, (n, classes), dtype)
@@ -104,7 +113,7 @@ def test_softmax_with_loss(labels, kind, dtype, seed, both):
     t = rng.integers(0, classes, n).astype(labels)
 
     def run():
-        last = SoftmaxWithLoss()
+        last = SoftmaxWithLoss(smoothing)
         loss = last.forward(x, t)
         return [loss, last.hits, last.backward(), *last.evaluate(x, t)]
 
@@ -114,7 +123,8 @@ def test_softmax_with_loss(labels, kind, dtype, seed, both):
 @DTYPES
 @SEEDS
 @pytest.mark.parametrize("l2_reg", [0.0, 0.1])
-def test_adam(l2_reg, dtype, seed, both):
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_adam(weight_decay, l2_reg, dtype, seed, both):
     rng = np.random.default_rng(seed)
     size = BLOCK + 501 if seed < 2 else int(rng.integers(1, 300))  # two blocks with a rest, or one
     start, grads = numbers(rng, size, dtype), [numbers(rng, size, dtype) for _ in range(7)]
@@ -122,11 +132,45 @@ def test_adam(l2_reg, dtype, seed, both):
     n_weights = int(rng.integers(0, size + 1))
 
     def run():
-        adam, params = Adam(0.001, lr_decay=0.1, l2_reg=l2_reg), start.copy()
+        adam = Adam(0.001, lr_decay=0.1, l2_reg=l2_reg, weight_decay=weight_decay)
+        params = start.copy()
         for g in [*calm, *grads]:
             g = g.copy()
             adam.update(params, g, n_weights)
         return [params, g, adam.m, adam.v]
+
+    both(run)
+
+
+@DTYPES
+@SEEDS
+def test_dropout(dtype, seed, both):
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 60, 2))
+    x, dout = numbers(rng, shape, dtype), numbers(rng, shape, dtype)
+
+    def run():
+        layer = Dropout(0.05 + seed / 9, rng=np.random.default_rng(seed))
+        return [layer.forward(x, training=True), layer.backward(dout)]
+
+    both(run)
+
+
+@DTYPES
+@SEEDS
+def test_batch_norm(dtype, seed, both):
+    rng = np.random.default_rng(seed)
+    n, features = rng.integers(1, 60, 2)
+    x, dout = (rng.standard_normal((n, features)).astype(dtype) for _ in range(2))
+    if seed % 2:
+        x, dout = numbers(rng, (n, features), dtype), numbers(rng, (n, features), dtype)
+
+    def run():
+        layer = BatchNorm(features, dtype=dtype)
+        layer.gamma[:] = np.linspace(0.5, 2, features)
+        y = layer.forward(x, training=True).copy()
+        dx = layer.backward(dout)
+        return [y, dx, layer.dgamma, layer.dbeta, layer.mean, layer.variance]
 
     both(run)
 

@@ -48,8 +48,12 @@ def test_onnx_on_the_test_images(runtime, tmp_path):
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("hidden", [[], [6], [6, 5, 4]])
-def test_every_architecture(activation, dtype, hidden, runtime, rng, tmp_path):
-    model = MLP(12, hidden, 3, activation=activation, rng=rng, dtype=dtype)
+@pytest.mark.parametrize("pieces", [{}, {"batch_norm": True, "dropout": 0.2, "input_dropout": 0.1}])
+def test_every_architecture(pieces, activation, dtype, hidden, runtime, rng, tmp_path):
+    model = MLP(12, hidden, 3, activation=activation, rng=rng, dtype=dtype, **pieces)
+    for _ in range(9):  # so that batch norm has averages to fold
+        model.forward(5 + 3 * rng.standard_normal((20, 12)).astype(dtype), training=True)
+    model.learnt += (0.3 * rng.standard_normal(model.learnt.size)).astype(dtype)
     model.metadata = {"classes": ["a", "b", "č"], "image_shape": [3, 4]}
     write_onnx(model, tmp_path / "model.onnx")
     x = rng.standard_normal((9, 12)).astype(dtype)

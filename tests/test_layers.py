@@ -5,7 +5,17 @@ import pytest
 
 from mlp.arrays import Buffers
 from mlp.functions import cross_entropy, softmax
-from mlp.layers import Affine, Normalise, ReLU, Sigmoid, Softmax, SoftmaxWithLoss
+from mlp.layers import (
+    Affine,
+    BatchNorm,
+    Dropout,
+    Normalise,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    SoftmaxWithLoss,
+)
+from mlp.module import Module
 
 
 def affine(dtype=np.float64):
@@ -19,7 +29,29 @@ def normalise(dtype=np.float64):
     return Normalise(0.3, 0.4, dtype=dtype)
 
 
-LAYERS = pytest.mark.parametrize("make", [normalise, affine, ReLU, Sigmoid, Softmax])
+class SameDraws:
+    """A generator that draws the same bytes for each batch, for numerical gradients."""
+
+    def __init__(self):
+        self.bit_generator = self
+
+    def random_raw(self, n):
+        return np.random.default_rng(6).bit_generator.random_raw(n)
+
+
+def dropout(dtype=np.float64):
+    return Dropout(0.3, rng=SameDraws())
+
+
+def batch_norm(dtype=np.float64):
+    rng, layer = np.random.default_rng(7), BatchNorm(4, dtype=dtype)
+    layer.gamma[:], layer.beta[:] = rng.uniform(0.5, 2, 4), rng.standard_normal(4)
+    return layer
+
+
+LAYERS = pytest.mark.parametrize(
+    "make", [normalise, affine, ReLU, Sigmoid, Softmax, dropout, batch_norm]
+)
 
 
 @pytest.fixture
@@ -98,6 +130,25 @@ def test_relu_passes_no_gradient_at_zero():
     layer = ReLU()
     layer.forward(np.array([[-1.0, 0, 1]]), training=True)
     np.testing.assert_array_equal(layer.backward(np.ones((1, 3))), [[0, 0, 1]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_affine_from_given_arrays(dtype):
+    W, b = np.array([[1, 2, 3], [4, 5, 6]], dtype), np.array([0.5, 0, -1], dtype)
+    layer = Affine(W, b)
+    # 1·1 + 2·4 + 0.5, 1·2 + 2·5, 1·3 + 2·6 - 1
+    np.testing.assert_array_equal(layer.forward(np.array([[1, 2]], dtype)), [[9.5, 12, 14]])
+    assert layer.W.dtype == layer.dW.dtype == layer.db.dtype == dtype
+    layer.W += 1
+    assert W[0, 0] == 1  # copies
+    network = Module([Affine(W, b), ReLU(), Affine(W.T.copy(), np.zeros(2, dtype))])
+    assert network.predict(np.array([[1, 2]], dtype)).tolist() == [1]
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (2,)), ((3,), (3,)), ((2, 3), (1, 3))])
+def test_affine_from_arrays_that_do_not_fit(shapes):
+    with pytest.raises(ValueError, match="of shape"):
+        Affine(*map(np.zeros, shapes))
 
 
 def test_softmax_with_loss_by_hand():
@@ -192,7 +243,11 @@ def test_buffers_keep_one_memory_for_batches_of_all_sizes():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: normalise(np.float32), lambda: affine(np.float32), ReLU, Sigmoid, Softmax]
+    "make",
+    [
+        *(lambda: normalise(np.float32), lambda: affine(np.float32), ReLU, Sigmoid, Softmax),
+        *(dropout, lambda: batch_norm(np.float32)),
+    ],
 )
 def test_float32_stays_float32(make, x):
     layer = make()
@@ -226,3 +281,140 @@ def test_affine_starts_with_the_variance_of_its_paper(init, variance, rng):
     assert layer.W.var() == pytest.approx(variance, rel=0.02)
     assert abs(layer.W.mean()) < 0.01 * layer.W.std()
     assert not layer.b.any()
+
+
+# --- dropout --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(rate, rng):
+    layer, x = Dropout(rate, rng=rng), np.ones((1000, 200))
+    y = layer.forward(x, training=True)
+    dropped = np.mean(y == 0)
+    assert layer.rate == pytest.approx(rate, abs=1 / 512)
+    # the standard deviation of a share of 200,000 draws is below 0.0012
+    assert dropped == pytest.approx(layer.rate, abs=0.006)
+    np.testing.assert_allclose(y[y != 0], 1 / (1 - layer.rate))
+    assert y.mean() == pytest.approx(1, abs=0.05)
+    np.testing.assert_array_equal(layer.backward(x), y)  # where it was dropped, no gradient
+
+
+def test_dropout_draws_anew_for_each_batch_and_number(rng):
+    layer, x = Dropout(0.5, rng=rng), np.ones((50, 40))
+    first = layer.forward(x, training=True).copy()
+    second = layer.forward(x, training=True)
+    assert 0.4 < np.mean(first == second) < 0.6
+    assert np.all(np.abs((first == 0).mean(axis=0) - 0.5) < 0.4)
+    assert np.all(np.abs((first == 0).mean(axis=1) - 0.5) < 0.4)
+
+
+def test_dropout_does_nothing_in_prediction(x, rng):
+    state = rng.bit_generator.state
+    assert Dropout(0.5, rng=rng).forward(x) is x
+    assert rng.bit_generator.state == state
+
+
+# --- batch norm -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gamma", "beta"])
+def test_gradient_of_batch_norms_parameters(name, x, numerical_gradient, relative_error):
+    layer = batch_norm()
+    dout = dout_for(layer.forward(x, training=True))
+    layer.backward(dout)
+    numerical = numerical_gradient(
+        lambda: np.sum(layer.forward(x, training=True) * dout), getattr(layer, name)
+    )
+    assert relative_error(getattr(layer, "d" + name), numerical) < 1e-6
+
+
+def test_batch_norm_by_hand():
+    layer = BatchNorm(1, eps=0, momentum=0.5, dtype=np.float64)
+    layer.gamma[:], layer.beta[:] = 3, 1
+    # mean 4, variance (9 + 1 + 16) / 3 = 26/3
+    y = layer.forward(np.array([[1.0], [3], [8]]), training=True)
+    deviation = np.sqrt(26 / 3)
+    np.testing.assert_allclose(y[:, 0], [1 - 9 / deviation, 1 - 3 / deviation, 1 + 12 / deviation])
+    # half of 0 and 4; half of 1 and 26/3 · 3/2, the estimate of the population's variance
+    assert (layer.mean[0], layer.variance[0]) == pytest.approx((2, 7))
+    np.testing.assert_allclose(layer.forward(np.array([[2.0], [5]]))[:, 0], [1, 1 + 9 / 7**0.5])
+
+
+def test_batch_norm_standardises_each_feature(rng):
+    layer = BatchNorm(4, dtype=np.float64)
+    y = layer.forward(5 + 3 * rng.standard_normal((500, 4)), training=True)
+    np.testing.assert_allclose(y.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(y.std(axis=0), 1, rtol=1e-5)
+
+
+def test_batch_norm_averages_over_many_batches(rng):
+    layer = BatchNorm(2, dtype=np.float64)
+    for _ in range(300):
+        layer.forward(5 + 3 * rng.standard_normal((500, 2)), training=True)
+    np.testing.assert_allclose(layer.mean, 5, atol=0.2)
+    np.testing.assert_allclose(layer.variance, 9, rtol=0.1)
+    before = layer.mean.copy()
+    layer.forward(rng.standard_normal((5, 2)))  # prediction leaves no trace
+    np.testing.assert_array_equal(layer.mean, before)
+
+
+def test_batch_norm_of_one_sample_is_finite():
+    layer = BatchNorm(2, dtype=np.float64)
+    assert np.isfinite(layer.forward(np.array([[1.0, 2]]), training=True)).all()
+    assert np.isfinite(layer.backward(np.array([[1.0, 2]]))).all()
+    assert np.isfinite(layer.variance).all()
+
+
+def test_affine_without_a_bias_learns_none(x):
+    layer = Affine(4, 3, rng=np.random.default_rng(0), bias=False, dtype=np.float64)
+    np.testing.assert_array_equal(layer.forward(x, training=True), x @ layer.W)
+    layer.backward(np.ones((7, 3)))
+    assert not layer.db.any()
+
+
+# --- label smoothing and soft labels --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arithmetic", ["plain", "compiled"], indirect=True)
+def test_label_smoothing_by_hand(arithmetic):
+    last = SoftmaxWithLoss(smoothing=0.2)
+    # probabilities 1/4 and 3/4, label 1: 0.9 of it at the label, 0.1 at the other
+    x, t = np.log([[1.0, 3.0]]), np.array([1])
+    loss = -(0.9 * np.log(3 / 4) + 0.1 * np.log(1 / 4))
+    assert last.forward(x, t) == pytest.approx(loss, rel=1e-14)
+    np.testing.assert_allclose(last.backward(), [[1 / 4 - 0.1, 3 / 4 - 0.9]], rtol=1e-13)
+    # none of it when a network is evaluated
+    assert last.evaluate(x, t) == (pytest.approx(-np.log(3 / 4), rel=1e-14), 1)
+
+
+@pytest.mark.parametrize("arithmetic", ["plain", "compiled"], indirect=True)
+@pytest.mark.parametrize("smoothing", [0.05, 0.3])
+def test_gradient_with_label_smoothing(
+    smoothing, arithmetic, x, t, numerical_gradient, relative_error
+):
+    last = SoftmaxWithLoss(smoothing)
+    last.forward(x, t)
+    dx = last.backward().copy()
+    assert relative_error(dx, numerical_gradient(lambda: last.forward(x, t), x)) < 1e-6
+
+
+@pytest.mark.parametrize("arithmetic", ["plain", "compiled"], indirect=True)
+def test_smoothed_labels_are_soft_labels(arithmetic, x, t):
+    hard, soft = SoftmaxWithLoss(0.1), SoftmaxWithLoss()
+    probabilities = 0.9 * np.eye(4)[t] + 0.1 / 4
+    assert hard.forward(x, t) == pytest.approx(soft.forward(x, probabilities), rel=1e-13)
+    assert hard.hits == soft.hits
+    np.testing.assert_allclose(hard.backward(), soft.backward(), rtol=1e-12, atol=1e-16)
+
+
+def test_gradient_with_soft_labels(x, numerical_gradient, relative_error, rng):
+    last, t = SoftmaxWithLoss(), softmax(rng.standard_normal((7, 4)))
+    last.forward(x, t)
+    dx = last.backward().copy()
+    assert relative_error(dx, numerical_gradient(lambda: last.forward(x, t), x)) < 1e-6
+
+
+def test_a_student_that_agrees_with_its_teacher_has_no_gradient(x):
+    last = SoftmaxWithLoss()
+    last.forward(x, softmax(x))
+    np.testing.assert_allclose(last.backward(), 0, atol=1e-15)

@@ -5,6 +5,7 @@ import json
 import math
 import pickle
 import re
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from mlp.files import InputError
 from mlp.functions import cross_entropy, softmax
-from mlp.layers import Affine, ReLU, Sigmoid
+from mlp.layers import Affine, BatchNorm, ReLU, Sigmoid
 from mlp.metrics import confusion_matrix, macro_micro_average
 from mlp.model_file import read_model_file
 from mlp.module import BLOCK, MLP, Module
@@ -652,3 +653,115 @@ def test_metadata_that_json_cannot_hold_leaves_the_old_file(network, path):
     with pytest.raises(ValueError, match="JSON"):
         network.save_parameters(path)
     assert path.read_bytes() == before
+
+
+# --- batch norm and dropout -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def regularised():
+    """5 → 6 → 4 → 3 in float64 with everything that differs between training and prediction."""
+    rng = np.random.default_rng(3)
+    return MLP(
+        5,
+        [6, 4],
+        3,
+        batch_norm=True,
+        dropout=0.2,
+        input_dropout=0.1,
+        label_smoothing=0.1,
+        rng=rng,
+        dtype=np.float64,
+    )
+
+
+def test_what_is_kept_stands_behind_what_is_learnt(regularised):
+    kept = [
+        array
+        for layer in regularised.layers
+        if isinstance(layer, BatchNorm)
+        for array in (layer.mean, layer.variance)
+    ]
+    # weights; γ and β of two layers, the last layer's b; means and variances
+    assert regularised.n_weights == 5 * 6 + 6 * 4 + 4 * 3
+    assert regularised.learnt.size == regularised.grads.size == regularised.n_weights + 2 * 10 + 3
+    assert regularised.params.size == regularised.learnt.size + 2 * 10
+    np.testing.assert_array_equal(
+        regularised.params[regularised.learnt.size :], np.concatenate(kept)
+    )
+    assert np.shares_memory(regularised.learnt, regularised.params)
+
+
+def test_no_optimizer_touches_what_is_kept(regularised, data):
+    x, t = data[0]
+    regularised.loss(x, t)
+    regularised.backward()
+    kept = regularised.params[regularised.learnt.size :].copy()
+    assert kept.any()  # the averages have moved
+    SGD(0.1, l2_reg=0.1, weight_decay=0.1).update(
+        regularised.learnt, regularised.grads, regularised.n_weights
+    )
+    np.testing.assert_array_equal(regularised.params[regularised.learnt.size :], kept)
+
+
+def test_gradient_of_a_network_with_every_piece(rng):
+    """Along a random direction, with the same dropout in each evaluation."""
+    options = {"batch_norm": True, "dropout": 0.2, "input_dropout": 0.1, "label_smoothing": 0.1}
+
+    def network():
+        return MLP(5, [6, 4], 3, rng=np.random.default_rng(3), dtype=np.float64, **options)
+
+    x, t, model = rng.standard_normal((20, 5)), rng.integers(0, 3, 20), network()
+    direction = rng.standard_normal(model.learnt.size)
+
+    def loss(step):
+        other = network()  # draws what `model` draws
+        other.learnt += step * direction
+        return other.loss(x, t)
+
+    model.loss(x, t)
+    model.backward()
+    numerical = (loss(1e-6) - loss(-1e-6)) / 2e-6
+    assert np.dot(model.grads, direction) == pytest.approx(numerical, rel=1e-6)
+
+
+def test_prediction_draws_nothing_and_does_not_depend_on_company(regularised, rng):
+    for _ in range(5):
+        regularised.forward(rng.standard_normal((9, 5)), training=True)
+    x = rng.standard_normal((9, 5))
+    together = regularised.predict_proba(x)
+    alone = np.concatenate([regularised.predict_proba(x[i : i + 1]) for i in range(9)])
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+
+
+def test_batch_norm_is_saved_loaded_and_copied(regularised, rng, tmp_path):
+    for _ in range(5):
+        regularised.forward(rng.standard_normal((9, 5)), training=True)
+    regularised.save_parameters(tmp_path / "model.npz")
+    loaded, x = MLP.from_file(tmp_path / "model.npz"), rng.standard_normal((9, 5))
+    for other in (loaded, copy.deepcopy(regularised), pickle.loads(pickle.dumps(regularised))):
+        np.testing.assert_array_equal(other.params, regularised.params)
+        np.testing.assert_array_equal(other.predict_proba(x), regularised.predict_proba(x))
+    plain = MLP(5, [6, 4], 3, rng=rng, dtype=np.float64)
+    with pytest.raises(InputError, match="another"):
+        plain.load_parameters(tmp_path / "model.npz")
+
+
+def test_pixels_between_zero_and_one_are_warned_of(rng):
+    model = MLP(4, [3], 2, normalisation={"mean": 0.3, "std": 0.3}, rng=rng)
+    images = rng.integers(0, 256, (5, 4)).astype(np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for right in (images, images.astype(np.float32), images // 255, np.zeros((2, 4))):
+            model.predict(right)
+        MLP(4, [3], 2, rng=rng).predict(images / 255)  # it has no pixels
+    with pytest.warns(UserWarning, match="between 0 and 1"):
+        model.predict(images / 255)
+
+
+def test_numpys_numbers_as_sizes(rng, tmp_path):
+    t = rng.integers(0, 3, 9)
+    normalisation = {"mean": np.float32(0.5), "std": np.float64(0.25)}
+    model = MLP(np.int64(4), [np.uint8(8)], t.max() + 1, normalisation=normalisation, rng=rng)
+    model.save_parameters(tmp_path / "model.npz")
+    np.testing.assert_array_equal(MLP.from_file(tmp_path / "model.npz").params, model.params)

@@ -15,7 +15,7 @@ import mlp
 from mlp.data import load_dataset, save_dataset
 from mlp.files import InputError, read_json, write_json
 from mlp.module import MLP
-from mlp.recipe import Recipe
+from mlp.recipe import Recipe, make_trainer
 from mlp.search import (
     Result,
     Rung,
@@ -348,6 +348,8 @@ def test_journal_knows_a_trial_by_all_that_decides_it(recipe, problem, tmp_path)
         problem._replace(classes=("a", "b", "c", "d")),
         problem._replace(normalisation={"mean": 0.5, "std": 0.25}),
         problem._replace(val=problem.train),
+        problem._replace(image_shape=(5, 1)),
+        problem._replace(soft_labels=np.ones((90, 1, 3)) / 3),
         problem._replace(train=problem.train._replace(x=problem.train.x.reshape(45, 10))),
         problem._replace(train=problem.train._replace(x=problem.train.x.astype("f4"))),
     ):
@@ -364,6 +366,15 @@ CHANGES = [
     {"batch_size": 21},
     {"epochs": 4},
     {"patience": 2},
+    {"batch_norm": True},
+    {"schedule": "cosine"},
+    {"warmup": 0.1},
+    {"weight_decay": 0.1},
+    {"label_smoothing": 0.1},
+    {"input_dropout": 0.1},
+    {"dropout": 0.1},
+    {"flip": True},
+    {"shift": 1},
 ]
 
 
@@ -421,6 +432,31 @@ def test_entries_of_other_types_are_not_believed_whatever_their_digest(
         assert not list(entries(tmp_path))
     with pytest.warns(UserWarning, match="training this trial again"):
         assert journal.get(trial) is None
+
+
+def test_best_weights_are_kept_with_the_row(recipe, problem, tmp_path):
+    trainer = make_trainer(recipe, problem, seed=0)
+    trainer.fit(recipe.epochs)
+    for remembered in (0, 1):
+        [result], found = run_search(
+            grid([recipe]), problem, here, seeds=[0], journal=tmp_path, keep=True
+        )
+        assert found == remembered
+        np.testing.assert_array_equal(result.rows[0]["params"], trainer.model.params)
+    [weights] = tmp_path.glob("*.npz")
+    weights.write_bytes(weights.read_bytes()[:100])  # damaged: trained again
+    with pytest.warns(UserWarning, match="training this trial again"):
+        [result], found = run_search(
+            grid([recipe]), problem, here, seeds=[0], journal=tmp_path, keep=True
+        )
+    assert found == 0
+    np.testing.assert_array_equal(result.rows[0]["params"], trainer.model.params)
+
+
+def test_a_row_without_weights_is_not_enough_if_they_are_wanted(recipe, problem, tmp_path):
+    run_search(grid([recipe]), problem, here, seeds=[0], journal=tmp_path)
+    _, found = run_search(grid([recipe]), problem, here, seeds=[0], journal=tmp_path, keep=True)
+    assert found == 0
 
 
 def test_an_entry_under_another_name_is_not_believed(recipe, problem, tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import math
 import tracemalloc
 
@@ -10,7 +11,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from mlp.data import Dataset
-from mlp.files import InputError, write_json
+from mlp.files import InputError, read_npz, write_json, write_npz
 from mlp.history import History
 from mlp.module import MLP
 from mlp.optimizer import SGD, Adam
@@ -415,6 +416,138 @@ def test_training_goes_on_after_an_interrupt(optimizer, build, tmp_path):
     second.load_checkpoint(tmp_path / "checkpoint.npz")
     second.fit(6)
     assert same_run(second, uninterrupted)
+
+
+PIECES = {
+    "schedule": "cosine",
+    "warmup": 0.2,
+    "weight_decay": 0.01,
+    "label_smoothing": 0.1,
+    "input_dropout": 0.2,
+    "dropout": 0.1,
+    "batch_norm": True,
+    "flip": True,
+    "shift": 1,
+    "epochs": 6,
+}
+SMALL_IMAGES = {"image_shape": (3, 5), "normalisation": {"mean": 0.4, "std": 0.3}}
+
+
+@pytest.fixture
+def images():
+    """Training set and validation set of random bytes, 3×5 pixels."""
+    rng = np.random.default_rng(5)
+
+    def draw(n):
+        return Dataset(rng.integers(0, 256, (n, 15), np.uint8), rng.integers(0, 3, n))
+
+    return draw(90), draw(30)
+
+
+@EVERY_OPTIMIZER
+@pytest.mark.parametrize("taught", [False, True])
+@pytest.mark.parametrize("without", [None, *PIECES])
+def test_every_piece_of_a_recipe_goes_on_to_the_bit(
+    without, taught, optimizer, images, build, tmp_path
+):
+    """What augmentation and dropout draw, and batch norm's averages, are part of a checkpoint."""
+    pieces = {name: value for name, value in PIECES.items() if name != without} | {"epochs": 6}
+    variants = (1 + ("flip" in pieces)) * (9 if "shift" in pieces else 1)
+    soft_labels = np.random.default_rng(1).dirichlet([1, 1, 1], (90, variants))
+    options = {"train": images[0], "val": images[1], "optimizer": optimizer, "dropout": 0.1}
+    options |= pieces | SMALL_IMAGES | ({"soft_labels": soft_labels} if taught else {})
+    whole, first, second = (build(**options) for _ in range(3))
+    whole.fit(6)
+    first.fit(2, checkpoint=tmp_path / "checkpoint.npz")
+    second.fit(1)  # draws from its generators: their states have to come from the checkpoint
+    second.load_checkpoint(tmp_path / "checkpoint.npz")
+    second.fit(6)
+    assert same_run(second, whole)
+    assert whole.history["train_loss"][0] != whole.history["train_loss"][1]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_every_piece_of_a_recipe_changes_the_training(piece, images, build):
+    options = {"train": images[0], "val": images[1], **SMALL_IMAGES, "train_metrics": "running"}
+    pieces = PIECES | {"lr_decay": 0.0}
+    with_it = build(**options, **pieces)
+    without = build(**options, **{k: v for k, v in pieces.items() if k != piece})
+    for trainer in (with_it, without):
+        trainer.fit(2)
+    assert with_it.history.rows != without.history.rows
+
+
+def test_checkpoint_of_another_schedule_is_refused(images, build, tmp_path):
+    """A cosine over six epochs is not the start of one over nine."""
+    options = {"train": images[0], "val": images[1], "schedule": "cosine"}
+    build(**options, epochs=6).fit(6, checkpoint=tmp_path / "checkpoint.npz")
+    with pytest.raises(InputError, match="Cosine"):
+        build(**options, epochs=9).load_checkpoint(tmp_path / "checkpoint.npz")
+
+
+def edit(path, header=None, **arrays):
+    """Change a checkpoint's header, by a function, and its arrays."""
+    found = read_npz(path)
+    text = json.loads(str(found.pop("json")[()]))
+    text = header(text) if header else text
+    found |= {name.replace("__", "."): array for name, array in arrays.items()}
+    write_npz(path, json=json.dumps(text), **found)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"params": np.zeros(3)},
+        {"best_params": np.zeros((2, 2))},
+        {"params": np.full(121, np.nan)},
+        {"params": np.zeros(121, np.float32)},
+        {"params": np.array(["a"] * 121)},
+        {"optimizer__velocity": np.zeros(7)},
+        {"optimizer__velocity": np.full(121, np.inf)},
+        {"header": lambda h: h | {"generators": []}},
+        {"header": lambda h: h | {"generators": [{"bit_generator": "MT19937"}]}},
+        {"header": lambda h: h | {"generators": [h["generators"][0] | {"state": 7}]}},
+        {"header": lambda h: h | {"generators": None}},
+        {"header": lambda h: h | {"history": [{}]}},
+        {"header": lambda h: h | {"history": [1]}},
+        {"header": lambda h: h | {"history": 3}},
+        {"header": lambda h: h | {"history": [h["history"][0] | {"lr": "x"}]}},
+        {"header": lambda h: h | {"best_metrics": {"epoch": 1}}},
+        {"header": lambda h: h | {"best_metrics": [1]}},
+        {"header": lambda h: h | {"optimizer": None}},
+        {"header": lambda h: h | {"optimizer": {"steps": "x", "epoch": 1}}},
+        {"header": lambda h: h | {"optimizer": {"steps": 0}}},
+        {"header": lambda h: [h]},
+    ],
+)
+def test_harmed_checkpoint_changes_nothing(harm, build, tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    build().fit(2, checkpoint=path)
+    edit(path, **harm)
+    trainer, twin = build(), build()
+    with pytest.raises(InputError, match=r"checkpoint\.npz") as error:
+        trainer.load_checkpoint(path)
+    assert "\n" not in str(error.value)
+    trainer.fit(2)
+    twin.fit(2)
+    assert same_run(trainer, twin)
+
+
+@pytest.mark.parametrize("value", [None, [], {"epoch": 1}, "x", [{}]])
+def test_best_metrics_that_are_none(value, build, tmp_path):
+    trainer = build()
+    trainer.fit(1)
+    before = trainer.best_metrics
+    write_json(tmp_path / "best.json", value)
+    with pytest.raises(InputError, match=r"best\.json"):
+        trainer.load_best_metrics(tmp_path / "best.json")
+    assert trainer.best_metrics == before
+
+
+@pytest.mark.parametrize("shape", [(90, 2, 3), (89, 1, 3), (90, 1, 4), (90, 3)])
+def test_soft_labels_of_another_shape(shape, build):
+    with pytest.raises(InputError, match="soft labels of shape"):
+        build(soft_labels=np.ones(shape))
 
 
 def test_interrupt_leaves_the_best_weights(restless, noise):

@@ -117,6 +117,7 @@ def run_search(
     seeds: Sequence[int],
     journal: str | Path | None = None,
     checkpoints: bool = False,
+    keep: bool = False,
     total: int = 0,
 ) -> tuple[list[Result], int]:
     """Train the recipes that a strategy asks for, each with each seed. Return what came of each, in
@@ -126,6 +127,7 @@ def run_search(
         grown, trains only what is missing.
     checkpoints: keep them in that folder, so that a recipe which the strategy asks for again, with
         more epochs, goes on where it stands.
+    keep: give each row the best weights too, as `params`.
     total: how many trials it will be, if that is known.
 
     Shows a bar on a terminal. Ctrl-C ends the trials under way; KeyboardInterrupt then says how
@@ -136,7 +138,7 @@ def run_search(
         raise InputError("a search without seeds: one or more are needed")
     book = Journal(journal, problem) if journal is not None else None
     with SearchBar(total) as bar:
-        search = _Search(strategy, seeds, book, bar, checkpoints)
+        search = _Search(strategy, seeds, book, bar, checkpoints, keep)
         try:
             with contextlib.closing(executor(search.trials(), problem)) as rows:
                 for number, row in rows:
@@ -159,9 +161,10 @@ class _Search:
         journal: Journal | None,
         bar: SearchBar,
         checkpoints: bool,
+        keep: bool,
     ) -> None:
         self.strategy, self.seeds, self.journal, self.bar = strategy, seeds, journal, bar
-        self.checkpoints = checkpoints
+        self.checkpoints, self.keep = checkpoints, keep
         self.named: list[Trial] = []
         self.rows: dict[int, Row] = {}
         self.remembered = 0
@@ -199,7 +202,7 @@ class _Search:
         start = len(self.named)
         for recipe in batch:
             for seed in self.seeds:
-                trial = Trial(recipe, seed)
+                trial = Trial(recipe, seed, keep=self.keep)
                 if self.journal and self.checkpoints:
                     trial = replace(trial, checkpoint=self.journal.checkpoint(trial))
                 self.named.append(trial)

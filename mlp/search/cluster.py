@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp.data import Dataset, Problem
+from mlp.data import Problem
 from mlp.files import InputError
 from mlp.search.trial import Row, Rows, Trial, Trials, context, software
 
@@ -63,8 +63,7 @@ class _Cluster:
     def __init__(self, client: "distributed.Client", address: str, problem: Problem) -> None:
         self.client, self.address = client, address
         # not memory-mapped, because the workers have no such files
-        parts = (Dataset(*map(np.asarray, part)) for part in (problem.train, problem.val))
-        self.problem = problem._replace(train=next(parts), val=next(parts))
+        self.problem = problem.map_arrays(np.asarray)
         self.key = str(context(problem))
         self._prepare(None)
 

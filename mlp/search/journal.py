@@ -6,22 +6,17 @@ import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import NoneType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mlp.data import Problem
-from mlp.files import InputError, read_json, reason, short, write_json
+from mlp.files import InputError, read_json, read_npz, reason, short, write_json, write_npz
+from mlp.recipe import Recipe
 from mlp.search.trial import NO_RESULT, Row, Trial, context
 
 WHOLE, NUMBER = (int,), (int, float)
-RECIPE: dict[str, tuple[type, ...]] = {  # the types of what an entry holds
-    **dict.fromkeys(("activation", "optimizer"), (str,)),
-    **dict.fromkeys(("batch_size", "epochs"), WHOLE),
-    **dict.fromkeys(("lr", "lr_decay", "l2_reg"), NUMBER),
-    "hidden_sizes": (list,),
-    "patience": (int, NoneType),
-}
-ROW: dict[str, tuple[type, ...]] = {
+ROW: dict[str, tuple[type, ...]] = {  # the types of what a row holds
     **dict.fromkeys(("seed", "parameters", "epochs"), WHOLE),
     **dict.fromkeys(NO_RESULT, NUMBER),
     "best_epoch": WHOLE,
@@ -50,7 +45,15 @@ class Journal:
     def get(self, trial: Trial) -> Row | None:
         """A trial's row, or None. Of a damaged entry it warns, and goes on."""
         try:
-            return read_entry(self._path(trial)).row
+            row = read_entry(self._path(trial)).row
+            digest = row.pop("params_digest", None)
+            if not trial.keep or row["status"] != "ok":
+                return row
+            path = self._path(trial).with_suffix(".npz")
+            params = read_npz(path).get("params", np.empty(0))
+            if digest != hashlib.sha256(params.tobytes()).hexdigest():
+                raise InputError(f"{path}: damaged")
+            return row | {"params": params}
         except FileNotFoundError:
             return None
         except InputError as error:
@@ -58,8 +61,12 @@ class Journal:
             return None
 
     def put(self, trial: Trial, row: Row) -> None:
-        """Remember a trial's row."""
+        """Remember a trial's row; its `params`, if it has any, in a file beside it."""
         path, recipe = self._path(trial), trial.recipe.as_dict()
+        row = dict(row)
+        if (params := row.pop("params", None)) is not None:
+            row["params_digest"] = hashlib.sha256(params.tobytes()).hexdigest()
+            write_npz(path.with_suffix(".npz"), params=params)
         digest = _digest([path.stem, recipe, row])
         write_json(path, {"recipe": recipe, "row": row, "digest": digest})
 
@@ -94,20 +101,14 @@ def read_entry(path: Path) -> Entry:
         entry = Entry(path, dict(value["recipe"]), dict(value["row"]))
         if value["digest"] != _digest([path.stem, entry.recipe, entry.row]):
             raise ValueError("its digest is of another trial or row")
-        _check(entry.recipe, RECIPE)
-        _check(entry.row, ROW)
-        if not all(type(size) is int for size in entry.recipe["hidden_sizes"]):
-            raise TypeError(f"hidden_sizes {short(entry.recipe['hidden_sizes'])}")
+        Recipe(**entry.recipe)
+        for name, allowed in ROW.items():
+            number = entry.row[name]
+            if type(number) not in allowed or (allowed is NUMBER and not math.isfinite(number)):
+                raise TypeError(f"{name} {short(number)}")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: damaged ({reason(error)})") from error
     return entry
-
-
-def _check(values: dict[str, Any], types: dict[str, tuple[type, ...]]) -> None:
-    for name, allowed in types.items():
-        value = values[name]
-        if type(value) not in allowed or (allowed is NUMBER and not math.isfinite(value)):
-            raise TypeError(f"{name} {short(value)}")
 
 
 def entry_files(folder: str | Path) -> list[Path]:

@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, cast
@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mlp.data import Dataset, Problem
+from mlp.data import Problem
 from mlp.files import InputError
 from mlp.search.trial import Rows, Trial, Trials, context
 
@@ -188,12 +188,7 @@ def _in_files(problem: Problem, folder: Path) -> Problem:
         np.ascontiguousarray(array).tofile(path)
         return Mapped(path, array.dtype.str, array.shape, 0)
 
-    return _with_arrays(problem, in_file)
-
-
-def _with_arrays(problem: Problem, change: Callable[[Any], Any]) -> Problem:
-    train, val = (Dataset(*map(change, part)) for part in (problem.train, problem.val))
-    return problem._replace(train=train, val=val)
+    return problem.map_arrays(in_file)
 
 
 def work() -> None:
@@ -255,7 +250,7 @@ def _portable(error: Exception) -> Exception:
 
 def _opened(files: Problem, expected: Mapping[str, Any]) -> Problem:
     """The problem, with what decides a trial's result compared with that of the search."""
-    problem = _with_arrays(files, Mapped.open)
+    problem = files.map_arrays(Mapped.open)
     here = context(problem)
     if names := [name for name, value in expected.items() if here[name] != value]:
         raise InputError(f"{' and '.join(names)} changed while the search ran: start it again")

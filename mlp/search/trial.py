@@ -31,8 +31,8 @@ NO_RESULT: Row = {
 
 # The modules that decide a trial's result; others that it loads write files or show progress
 SOURCES = (
-    *("arrays", "compiled", "data", "functions", "history", "layers", "module", "optimizer"),
-    *("recipe", "trainer", "search/trial"),
+    *("arrays", "augment", "compiled", "data", "functions", "history", "layers", "module"),
+    *("optimizer", "recipe", "schedule", "trainer", "search/trial"),
 )
 
 
@@ -42,21 +42,24 @@ class Trial:
 
     checkpoint: a file to go on from, if it is there, and to leave behind. It saves time alone:
         a training that goes on gives the same bits as one that starts again.
+    keep: whether the row is to hold the best weights too.
     """
 
     recipe: Recipe
     seed: int
     checkpoint: Path | None = None
+    keep: bool = False
 
     def run(self, problem: Problem) -> Row:
         """Train. The row holds the seed, the number of parameters, the metrics of the best epoch,
-        and a status, "ok" or "diverged"."""
+        and a status, "ok" or "diverged"; and `params`, the network's vector, if it is to `keep`
+        them."""
         recipe, epochs = self.recipe, self.recipe.epochs
         trainer = make_trainer(recipe, problem, seed=self.seed, train_metrics="running")
         if self.checkpoint is not None:
             with contextlib.suppress(FileNotFoundError, InputError):
                 trainer.load_checkpoint(self.checkpoint, at_most=epochs)
-        row = {"seed": self.seed, "parameters": trainer.model.params.size, "epochs": epochs}
+        row = {"seed": self.seed, "parameters": trainer.model.learnt.size, "epochs": epochs}
         try:
             trainer.fit(epochs, patience=recipe.patience)
         except DivergenceError:
@@ -65,7 +68,8 @@ class Trial:
             trainer.save_checkpoint(self.checkpoint)
         best = trainer.best_metrics
         metrics = {name: best[name] for name in NO_RESULT if name != "best_epoch"}
-        return {**row, "best_epoch": best["epoch"], **metrics, "status": "ok"}
+        kept = {"params": trainer.model.params} if self.keep else {}
+        return {**row, "best_epoch": best["epoch"], **metrics, "status": "ok", **kept}
 
     def failed(self, why: str) -> Row:
         """The row if there can be no result."""
@@ -91,6 +95,8 @@ def context(problem: Problem) -> dict[str, Any]:
     its arrays, and the software of this process."""
     return {
         "data": [_digest(array) for part in (problem.train, problem.val) for array in part],
+        "soft_labels": None if problem.soft_labels is None else _digest(problem.soft_labels),
+        "image_shape": list(problem.image_shape or ()),
         "classes": len(problem.classes),
         "normalisation": dict(problem.normalisation or {}),
         **software(),
@@ -102,7 +108,7 @@ def _digest(array: NDArray[Any]) -> str:
     return hashlib.sha256(kind + np.ascontiguousarray(array).data.cast("B")).hexdigest()
 
 
-@cache  # of the sources as they were loaded: a process outlives changes to its files
+@cache  # a process outlives changes to its sources, which it has loaded by then
 def software() -> dict[str, Any]:
     """What of this process decides a trial's result."""
     package = Path(__file__).parent.parent
