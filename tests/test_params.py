@@ -197,7 +197,7 @@ def laughs() -> str:
 BROKEN: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "the file: None; allowed is keys base, fetch"),
     "comments": ("# nothing\n", "the file: None; allowed is keys base, fetch"),
-    "a list": ("- 1\n", "the file: [1]; allowed is sections"),
+    "a list": ("- 1\n", "the file: [1]; allowed is keys"),
     "UTF-16": (GOOD.encode("utf-16"), "not text in UTF-8"),
     "Latin-1": ("a: Tüte\n".encode("latin-1"), "not text in UTF-8"),
     "a NUL": (GOOD + "\0", "not YAML"),
