@@ -8,7 +8,14 @@ from mlp.data import load_problem
 from mlp.files import write_json, write_npz, write_text
 from mlp.functions import softmax
 from mlp.idx import read_pair
-from mlp.metrics import confusion_matrix, macro_micro_average, per_class, wilson_interval
+from mlp.metrics import (
+    calibration,
+    confusion_matrix,
+    macro_micro_average,
+    per_class,
+    top_k_accuracy,
+    wilson_interval,
+)
 from stages import run
 from stages.paths import (
     CONFUSION,
@@ -38,13 +45,15 @@ def main() -> None:
     probabilities = softmax(logits)
     y = probabilities.argmax(axis=1)
     confusion = confusion_matrix(t, y, len(classes))
-    average = macro_micro_average(confusion)
+    average, reliability = macro_micro_average(confusion), calibration(probabilities, t)
     low, high = wilson_interval(int(np.trace(confusion)), len(t))
     metrics = {
+        "val_accuracy": val_accuracy,
         "test_accuracy": accuracy,
         "test_loss": loss,
-        "val_accuracy": val_accuracy,
         "macro_f1": average.macro.f1,
+        "top2_accuracy": top_k_accuracy(probabilities, t, 2),
+        "calibration_error": reliability.error,
         # lists, because `dvc metrics show` leaves lists out of its table, which so fits a screen
         "test_accuracy_95_percent_interval": [low, high],
         "averages": [{"over": name, **row._asdict()} for name, row in average._asdict().items()],
