@@ -12,7 +12,7 @@ from pathlib import Path
 import pooch
 
 from mlp.files import InputError, temporary
-from mlp.idx import IMAGES_MAGIC, LABELS_MAGIC, copy_idx
+from mlp.idx import IMAGES_MAGIC, LABELS_MAGIC, check_pair, copy_idx
 from stages import run
 from stages.params import SourceFile, load
 from stages.paths import RAW, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
@@ -29,6 +29,21 @@ def take(path: Path, wanted: SourceFile, target: Path) -> None:
         raise InputError(
             f"{path}: the SHA-256 of its decompressed content is {found}, "
             f"but params.yaml (fetch.files) expects {wanted.sha256}"
+        )
+
+
+def check(folder: Path) -> None:
+    """Raise InputError if the files do not fit each other, as their headers tell: better now than
+    after a search. Nothing else but evaluate opens those of the test set."""
+    (_, *train), (_, *test) = (
+        check_pair(folder / images.name, folder / labels.name)
+        for images, labels in ((TRAIN_IMAGES, TRAIN_LABELS), (TEST_IMAGES, TEST_LABELS))
+    )
+    if train != test:
+        sizes = ["×".join(map(str, size)) for size in (test, train)]
+        raise InputError(
+            f"{TEST_IMAGES.name} holds images of {sizes[0]} pixels, "
+            f"but {TRAIN_IMAGES.name} of {sizes[1]}"
         )
 
 
@@ -62,6 +77,10 @@ def main() -> None:
                 + f"Set {VARIABLE} to a folder that holds the files (NAME.gz or NAME), or on "
                 "Debian and Ubuntu:\n  apt-get update && apt-get install dataset-fashion-mnist"
             )
+        try:
+            check(folder)
+        except InputError as error:
+            raise InputError(str(error).replace(f"{folder}/", "")) from error
         RAW.mkdir(exist_ok=True)
         for target in targets:
             os.replace(folder / target.name, target)

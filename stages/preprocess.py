@@ -1,30 +1,18 @@
-"""Check the images, split validation images off, and measure what the network normalises by.
-
-Of the test files only the headers are read here, so that a mismatch is found before the search
-rather than after it; their content is left to the evaluate stage.
-"""
+"""Check the images, split validation images off, and measure what the network normalises by."""
 
 import numpy as np
 
 from mlp.data import Dataset, Problem, fit_normalisation, save_problem, stratified_split
-from mlp.files import InputError
-from mlp.idx import check_pair, read_pair
+from mlp.idx import read_pair
 from stages import run
 from stages.params import load
-from stages.paths import PROCESSED, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from stages.paths import PROCESSED, TRAIN_IMAGES, TRAIN_LABELS
 
 
 def main() -> None:
     params = load()
     classes = params.preprocess.classes
     images, t = read_pair(TRAIN_IMAGES, TRAIN_LABELS, len(classes))
-    test_shape = check_pair(TEST_IMAGES, TEST_LABELS)
-    if test_shape[1:] != images.shape[1:]:
-        raise InputError(
-            f"{TEST_IMAGES} holds images of {test_shape[1]}×{test_shape[2]} pixels, "
-            f"but {TRAIN_IMAGES} of {images.shape[1]}×{images.shape[2]}"
-        )
-
     rng = np.random.default_rng(params.base.seed)
     split = stratified_split(t, params.preprocess.val_size, rng)
     x = images.reshape(len(images), -1)

@@ -178,6 +178,31 @@ def test_a_folder_with_another_file_is_an_error(project: Project, harm: str):
     assert leftovers(project) == []
 
 
+@pytest.mark.parametrize(
+    ("part", "array", "said"),
+    [
+        ("test-images", np.zeros((60, 3, 3)), "holds images of 3×3 pixels, but"),
+        ("test-labels", np.zeros(59), "holds 60 images, but"),
+        ("train-labels", np.zeros(7), "holds 300 images, but"),
+        ("test-images", np.zeros((60, 0, 0)), "holds no pixels"),
+    ],
+)
+def test_files_that_do_not_fit_each_other(project: Project, part: str, array: np.ndarray, said):
+    """Their checksums are as announced; it is said before anything is searched."""
+    project.set({"fetch.folders": [str(project.source)]})
+    project.stage("fetch")
+    before = raw(project)
+    write_idx(project.source / f"{part}.gz", array)
+    content = gzip.decompress((project.source / f"{part}.gz").read_bytes())
+    digest = hashlib.sha256(content).hexdigest()
+    project.set({f"fetch.files.{part.replace('-', '_')}.sha256": digest})
+    done = project.stage("fetch", status=2)
+    assert said in done.stderr.splitlines()[-1]
+    assert ".raw." not in done.stderr
+    assert raw(project) == before
+    assert leftovers(project) == []
+
+
 def test_leftovers_of_a_kill_are_swept_but_not_those_of_a_run(project: Project, server):
     """Two runs hang at a server; one is killed, the other goes on while a third sweeps."""
     release = threading.Event()

@@ -252,7 +252,8 @@ import json, pathlib, runpy, sys
 import stages
 from stages import params as config
 
-read, names = set(), {}
+read, names, opened = set(), {}, set()
+sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
 
 def remember(section, prefix):
     names[id(section)] = prefix
@@ -283,7 +284,7 @@ files.add(root / (name.replace(".", "/") + ".py"))
 if not read:  # then it is this text that has loaded it
     files.discard(pathlib.Path(config.__file__))
 loaded = sorted(f.relative_to(root).as_posix() for f in files if f.is_relative_to(root))
-print("SPY", json.dumps([loaded, sorted(read)]))
+print("SPY", json.dumps([loaded, sorted(read), sorted(opened)]))
 """
 
 
@@ -293,7 +294,7 @@ def test_declared_deps_and_params_are_what_a_stage_uses(project: Project, stage:
     module = f"stages.{stage.replace('-', '_')}"
     assert declared["cmd"] == f"python -m {module}"
     output = project.call("python", "-c", SPY, module, MLP_JOBS="1").stdout
-    loaded, read = json.loads(output.rpartition("SPY ")[2])
+    loaded, read, opened = json.loads(output.rpartition("SPY ")[2])
 
     assert [dep for dep in sorted(declared["deps"]) if dep.endswith(".py")] == loaded
 
@@ -306,3 +307,9 @@ def test_declared_deps_and_params_are_what_a_stage_uses(project: Project, stage:
         return set().union(*(leaves(f"{key}.{name}") for name in value))
 
     assert set().union(*(leaves(key) for key in declared.get("params", []))) == set(read)
+
+    # no choice can have been made by what only fetch and evaluate have seen
+    if stage not in ("fetch", "evaluate"):
+        assert not [path for path in opened if "t10k" in path]
+        assert not [dep for dep in declared["deps"] if dep == "data/raw" or "t10k" in dep]
+    assert stage in ("fetch", "visualise") or any("data/" in path for path in opened)
