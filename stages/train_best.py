@@ -12,8 +12,10 @@ from stages.results import read_winner
 
 def recipe_of(train: Train) -> Recipe:
     """The recipe that params.yaml asks for, `best` replaced by what the search found."""
-    values, winner = train.model_dump(), read_winner().model_dump()
-    values = {name: winner[name] if value == "best" else value for name, value in values.items()}
+    values, winner = {name: getattr(train, name) for name in Train.model_fields}, read_winner()
+    for name, value in values.items():
+        if value == "best":
+            values[name] = getattr(winner, name)
     sizes = values.pop("hidden_size1"), values.pop("hidden_size2")
     return Recipe(hidden_sizes=sizes, **values)
 
