@@ -20,6 +20,13 @@ from mlp.module import MLP
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
+# What the command `mlp` does
+COMMAND = """
+from importlib.metadata import distribution
+[command] = distribution("fashion-mnist-mlp").entry_points.select(name="mlp")
+command.load()()
+"""
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
@@ -72,7 +79,7 @@ def test_its_commands_work_in_another_folder(wheel: Path, tmp_path: Path):
     page = ["page", "model.npz", "-o", "page.html", "--samples", "images"]
     assert run(sys.executable, "-m", "mlp", *page).startswith("page.html: ")
     assert "<script>" in (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "MLP" in run(sys.executable, site / "bin" / "mlp", "info", "model.npz")
+    assert "MLP" in run(sys.executable, "-c", COMMAND, "info", "model.npz")
 
 
 def test_type_checkers_see_the_public_names():
