@@ -13,6 +13,10 @@ test: .venv/tests.done
 	mypy
 	pytest -n auto
 
+# whether dvc.lock is that of the sources, params and reports in Git; needs no data
+check-lock: .venv/pipeline.done
+	python .ci/check_lock.py
+
 .venv/pipeline.done: requirements.txt | .venv/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
@@ -36,4 +40,4 @@ bench: .venv-bench/done
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-.PHONY: repro test bench
+.PHONY: repro test check-lock bench

@@ -26,6 +26,7 @@ _HOME = {
     "InputError": "files",
 }
 __all__ = list(_HOME)
+_HOME["__version__"] = "version"
 
 
 def __getattr__(name: str) -> Any:

@@ -16,8 +16,8 @@ from mlp.files import InputError, atomic, read_json, temporary, write_json, writ
 PACKAGE = Path(mlp.__file__).parent
 # Each module imports only from those before it, and the leaves only from the first two
 ORDER = (
-    *("arrays", "files", "checks", "functions", "data", "idx", "metrics", "weights", "history"),
-    *("progress", "compiled", "augment", "layers", "model_file", "module", "schedule"),
+    *("version", "arrays", "files", "checks", "functions", "data", "idx", "metrics", "weights"),
+    *("history", "progress", "compiled", "augment", "layers", "model_file", "module", "schedule"),
     *("optimizer", "trainer", "recipe", "search.trial", "search.journal", "search"),
     *("search.processes", "search.cluster", "plots.style", "plots.network", "plots.training"),
     *("plots.search", "plots.evaluation", "plots.weights", "plots"),

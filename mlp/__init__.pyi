@@ -1,0 +1,19 @@
+# What a type checker is to know of the names that are imported when they are first used
+from mlp.data import Dataset as Dataset
+from mlp.data import fit_normalisation as fit_normalisation
+from mlp.files import InputError as InputError
+from mlp.history import History as History
+from mlp.layers import Affine as Affine
+from mlp.layers import Normalise as Normalise
+from mlp.layers import ReLU as ReLU
+from mlp.layers import Sigmoid as Sigmoid
+from mlp.layers import Softmax as Softmax
+from mlp.layers import SoftmaxWithLoss as SoftmaxWithLoss
+from mlp.module import MLP as MLP
+from mlp.module import Module as Module
+from mlp.optimizer import SGD as SGD
+from mlp.optimizer import Adam as Adam
+from mlp.optimizer import Momentum as Momentum
+from mlp.trainer import DivergenceError as DivergenceError
+from mlp.trainer import Trainer as Trainer
+from mlp.version import __version__ as __version__
