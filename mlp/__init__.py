@@ -8,6 +8,8 @@ from typing import Any
 
 _HOME = {
     "Affine": "layers",
+    "BatchNorm": "layers",
+    "Dropout": "layers",
     "Normalise": "layers",
     "ReLU": "layers",
     "Sigmoid": "layers",
@@ -19,6 +21,8 @@ _HOME = {
     "Momentum": "optimizer",
     "Adam": "optimizer",
     "Trainer": "trainer",
+    "Recipe": "recipe",
+    "make_trainer": "recipe",
     "History": "history",
     "DivergenceError": "trainer",
     "Dataset": "data",

@@ -4,6 +4,8 @@ from mlp.data import fit_normalisation as fit_normalisation
 from mlp.files import InputError as InputError
 from mlp.history import History as History
 from mlp.layers import Affine as Affine
+from mlp.layers import BatchNorm as BatchNorm
+from mlp.layers import Dropout as Dropout
 from mlp.layers import Normalise as Normalise
 from mlp.layers import ReLU as ReLU
 from mlp.layers import Sigmoid as Sigmoid
@@ -14,6 +16,8 @@ from mlp.module import Module as Module
 from mlp.optimizer import SGD as SGD
 from mlp.optimizer import Adam as Adam
 from mlp.optimizer import Momentum as Momentum
+from mlp.recipe import Recipe as Recipe
+from mlp.recipe import make_trainer as make_trainer
 from mlp.trainer import DivergenceError as DivergenceError
 from mlp.trainer import Trainer as Trainer
 from mlp.version import __version__ as __version__

@@ -1,5 +1,7 @@
 """Draw the ladder, and write its table, with what others have published beside it."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -86,8 +88,10 @@ def page(table: pd.DataFrame, others: pd.DataFrame, seconds: pd.Series) -> str:
                 *_step(row.val_step, row.val_noise),
             )
         )
-    heads = ("rung", "network", "epochs", "parameters", "seconds an epoch", "networks")
-    heads += ("validation", "test", "step on validation", "larger than noise")
+    heads = (
+        *("rung", "network", "epochs", "parameters", "seconds an epoch", "networks"),
+        *("validation", "test", "step on validation", "larger than noise"),
+    )
     published = [
         (other.source, other.network, f"{other.test_accuracy:g}", other.protocol)
         for other in others.itertuples()
@@ -109,7 +113,7 @@ def _step(step: float, noise: float) -> tuple[str, str]:
     return f"{step:+.2f}", verdict
 
 
-def _markdown(heads: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[str]:
+def _markdown(heads: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> list[str]:
     lines = [heads, ("---",) * len(heads), *rows]
     return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
 

@@ -30,21 +30,23 @@ def main() -> None:
     classes = models[TEACHER][0].sizes()[1]
     images, t = read_pair(TEST_IMAGES, TEST_LABELS, classes)
     sets = {"val": validation, "test": (images.reshape(len(images), -1), t)}
-    rows, ensemble = [], {name: np.zeros((len(t), classes)) for name, (_, t) in sets.items()}
+    rows, ensemble = [], {name: np.zeros((len(x), classes)) for name, (x, _) in sets.items()}
     with threadpool_limits(1, user_api="blas"):
         for rung, networks in models.items():
             for model in networks:
                 row = {"rung": rung, "parameters": model.learnt.size}
-                for name, (x, t) in sets.items():
+                for name, (x, labels) in sets.items():
                     answers: Array = model.predict_proba(x)
-                    row[f"{name}_accuracy"] = float(np.mean(answers.argmax(axis=1) == t))
+                    row[f"{name}_accuracy"] = float(np.mean(answers.argmax(axis=1) == labels))
                     if rung == TEACHER:
                         ensemble[name] += answers
                 rows.append(row)
             if rung == TEACHER:
                 row = {"rung": ENSEMBLE, "parameters": sum(m.learnt.size for m in networks)}
-                for name, (_, t) in sets.items():
-                    row[f"{name}_accuracy"] = float(np.mean(ensemble[name].argmax(axis=1) == t))
+                for name, (_, labels) in sets.items():
+                    row[f"{name}_accuracy"] = float(
+                        np.mean(ensemble[name].argmax(axis=1) == labels)
+                    )
                 rows.append(row)
 
     table = pd.DataFrame(rows)
