@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from mlp.arrays import Array
 from mlp.plots.style import (
@@ -22,6 +22,7 @@ from mlp.plots.style import (
     RULE,
     VERMILION,
     WIDTH,
+    counted,
     plain,
     styled,
     titled_figure,
@@ -61,6 +62,8 @@ def weight_distributions(
             axes.sharey(panels[0])
             axes.tick_params(labelleft=False)
     panels[0].set(yscale="log", ylim=(0.7, 2 * highest), ylabel="number of weights")
+    panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    panels[0].yaxis.set_minor_formatter(NullFormatter())
     curve = Line2D([], [], color=VERMILION, lw=1.4, label="normal, same mean and σ")
     figure.legend(handles=[curve], loc="upper right").set_in_layout(False)
     _weight_table(figure.add_subplot(grid[1, :]), statistics)
@@ -115,22 +118,28 @@ def neurons(W: Array, layer: int, *, shape: tuple[int, int] | None = None) -> Fi
     images = images.reshape(n, rows, cols)
     if shape:
         images = images[np.argsort(-_smoothness(images), kind="stable")]
-    mosaic = _mosaic(images, gap=max(1, round(cols / 14)))
-
-    # whole dots per weight, where there are enough of them
+    gap = max(1, round(min(rows, cols) / 14))
     bar_width = 0.95
     room = (WIDTH - 2 * MARGIN - bar_width) * DPI
-    scale = room / mosaic.shape[1]
+    # a dot per weight at least, on a picture not much higher than wide
+    fit = max(1, int(room // (cols + gap)) * int(1.25 * room // (rows + gap)))
+    mosaic = _mosaic(images[:fit], gap)
+
+    # whole dots per weight, where there are enough of them, and no tile larger than 2 inches
+    scale = min(room / mosaic.shape[1], max(1, 2 * DPI / max(rows, cols)))
     scale = math.floor(scale) if scale >= 2 else scale
     width, height = mosaic.shape[1] * scale / DPI, mosaic.shape[0] * scale / DPI
     total = round((height + HEADER + MARGIN) * DPI) / DPI
-    before = f"image’s {rows} × {cols} pixels" if shape else f"{inputs:,} neurons before it"
+    before = counted(inputs, "neuron") + " before it"
+    if shape:
+        before = f"image’s {rows} × {cols} pixels"
     notes = [
         f"The weights of each on the {before}, scaled to their own range",
         *(["smoothest first"] if shape else []),
+        *([f"the first {fit:,}, for which there is room"] if fit < n else []),
         *([f"blank: {dead:,} that died"] if (dead := np.count_nonzero(limits == 0)) else []),
     ]
-    figure = titled_figure(total, f"The {n:,} neurons of layer {layer}", "; ".join(notes))
+    figure = titled_figure(total, f"The {counted(n, 'neuron')} of layer {layer}", "; ".join(notes))
     figure.set_layout_engine("none")
     colours: Colormap = colormaps["RdBu_r"].resampled(127).with_extremes(bad=BLANK)
     axes = figure.add_axes((MARGIN / WIDTH, MARGIN / total, width / WIDTH, height / total))
@@ -161,7 +170,7 @@ def _mosaic(images: Array, gap: int) -> Array:
     """Images (n, rows, columns) as tiles of one nearly square image, NaN in the gaps; a complete
     rectangle of tiles if it need not be twice as wide as high."""
     n, rows, cols = images.shape
-    start = math.ceil(math.sqrt(n * rows / cols))
+    start = min(n, math.ceil(math.sqrt(n * rows / cols)))
     across = next((a for a in range(start, 2 * start) if n % a == 0), start)
     down = math.ceil(n / across)
     tiles = np.full((down * across, rows + gap, cols + gap), np.nan)
