@@ -21,7 +21,7 @@ from mlp.plots.style import (
     Style,
     plain,
     readable_on,
-    shortened,
+    short_names,
     stout,
     styled,
     titled_figure,
@@ -42,7 +42,7 @@ def confusion(matrix: NDArray[np.integer], classes: Sequence[str]) -> Figure:
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     errors = np.where(np.eye(k, dtype=bool), 0, shares)
     truth, guess = divmod(int(errors.argmax()), k)
-    names = [shortened(name, 14) for name in classes]
+    names = short_names(classes, 14)
     notes = [
         f"Largest error: {errors[truth, guess]:.1%} of {names[truth]} taken for {names[guess]}"
         if errors.any()
@@ -71,7 +71,7 @@ def confusion(matrix: NDArray[np.integer], classes: Sequence[str]) -> Figure:
     colours[matrix == 0] = to_rgba(PALE)
     edges = np.arange(k + 1) - 0.5
     axes.pcolormesh(edges, edges, colours, edgecolors="white", lw=1.5)
-    size = min(9.5, 5.4 * 72 / k / (4.4 if roomy else 2.2))
+    size = min(16 if roomy else 9.5, 5.4 * 72 / k / (4.4 if roomy else 1.9))
     for i, j in np.argwhere(matrix):
         share = 100 * shares[i, j]
         text = Style(ha="center", color=readable_on(tuple(colours[i, j])), in_layout=False)
@@ -120,14 +120,15 @@ def mistakes(
     panels = figure.subplots(down, across, squeeze=False)
     for axes in panels.flat:
         plain(axes)
+    titles, guesses = short_names(classes, 9.5), short_names(classes, 6.8)
     for axes, image, truth, guess, p in zip(panels.flat, images, t, y, confidence, strict=False):
         axes.imshow(image, "gray_r", Normalize(0, 255), interpolation="nearest")
         axes.set_anchor("W")  # under the start of its texts
         axes.spines[:].set(visible=True, color=RULE)
         sure = f"{p:.1%}" if p < 0.9995 else "> 99.9%"
-        axes.set_title(shortened(classes[truth], 10), pad=16, fontsize=8.5)
+        axes.set_title(titles[truth], pad=16, fontsize=8.5)
         axes.annotate(
-            f"{shortened(classes[guess], 7)}, {sure}",
+            f"{guesses[guess]}, {sure}",
             (0, 1),
             xycoords="axes fraction",
             xytext=(0, 3.5),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from mlp.plots.style import (
     Style,
     counted,
     plain,
-    shortened,
+    short_names,
     stout,
     styled,
     titled_figure,
@@ -69,7 +70,8 @@ def network(
         side = 1.25 / max(rows, cols)
         w, h = cols * side / 2, rows * side / 2
         extent = (0.75 - w, 0.75 + w, middle - h, middle + h)
-        axes.imshow(image, "gray_r", extent=extent, interpolation="nearest", aspect="auto")
+        grey = Style(cmap="gray_r", norm=Normalize(0, 255), interpolation="nearest")
+        axes.imshow(image, extent=extent, aspect="auto", **grey)
         axes.add_patch(
             Rectangle((0.75 - w, middle - h), 2 * w, 2 * h, fill=False, ec=MUTED, lw=0.8)
         )
@@ -102,10 +104,10 @@ def network(
         axes.text(x, 0.42, f"{size:,}", ha="center", va="center", fontsize=12, weight="bold")
         axes.text(x, 0.15, role, ha="center", va="center", color=colour)
     if classes:
-        n = len(places[-1])
-        ends = [*classes[: (n + 1) // 2], *classes[len(classes) - n // 2 :]]
-        for y, name in zip(places[-1], ends, strict=True):
-            axes.text(right + 0.17, y, shortened(name, 10), va="center", fontsize=8.5)
+        labels, n = short_names(classes, 10), len(places[-1])
+        ends = [*labels[: (n + 1) // 2], *labels[len(labels) - n // 2 :]]
+        for y, label in zip(places[-1], ends, strict=True):
+            axes.text(right + 0.17, y, label, va="center", fontsize=8.5)
     return figure
 
 

@@ -8,6 +8,8 @@ import functools
 import math
 import unicodedata
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +100,22 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def shortened(text: str, ems: float) -> str:
-    """A text of another's making, such as a class's name, as one line at most `ems` wide.
+def short_names(classes: Sequence[str], ems: float) -> list[str]:
+    """The names of labels 0, 1, 2, … as they are drawn, each one line at most `ems` wide.
 
     What is too long loses its middle to an ellipsis, because names that start alike may differ at
-    their end. One em is the font's size; control characters are drawn as �.
+    their end; those that look alike even so get their label in front. Control characters are drawn
+    as �. One em is the font's size.
     """
+    names = [_shortened(name, ems) for name in classes]
+    times = Counter(names)
+    return [
+        name if times[name] == 1 else _shortened(f"{label}: {classes[label]}", ems)
+        for label, name in enumerate(names)
+    ]
+
+
+def _shortened(text: str, ems: float) -> str:
     line = " ".join(text.split())
     line = "".join("�" if unicodedata.category(c) in ("Cc", "Cs") else c for c in line)
     short, keep = line, min(len(line), math.ceil(4 * ems))  # few characters are narrower than 1/4
@@ -111,6 +123,8 @@ def shortened(text: str, ems: float) -> str:
         keep -= 1
         tail = keep // 3
         short = f"{line[: keep - tail].rstrip()}…{line[len(line) - tail :].lstrip()}"
+    if any(unicodedata.bidirectional(c) in ("R", "AL") for c in short):
+        return f"\N{LEFT-TO-RIGHT MARK}{short}\N{LEFT-TO-RIGHT MARK}"  # what follows stays behind
     return short
 
 
@@ -133,22 +147,26 @@ def _find_fonts(figure: Figure) -> None:
     families = [FONT]
     for path, characters in _further_fonts():
         if found := missing & characters:
-            fontManager.addfont(path)
+            for face in {path, path.replace("Regular", "Bold")}:
+                if Path(face).exists():
+                    fontManager.addfont(face)
             families.append(get_font(path).family_name)
             missing -= found
     for text in texts:
         if _missing(text.get_text()):
             text.set_fontfamily(families)
-    if new := sorted(missing - _told):
-        _told.update(missing)
+    scripts = {unicodedata.name(c, "OTHER").split()[0]: c for c in sorted(missing)}
+    if new := {script: c for script, c in scripts.items() if script not in _told}:
+        _told.update(new)
         warnings.warn(
-            f"no font here has {' '.join(new[:5])}{' …' if len(new) > 5 else ''}, drawn as boxes: "
-            "install Noto Sans for that script (Debian: fonts-noto-cjk, fonts-noto-core)",
-            stacklevel=3,
+            f"no font for {', '.join(f'{script} ({c})' for script, c in new.items())}: drawn as "
+            "boxes, until Noto Sans of that script is installed (Debian: fonts-noto-cjk, "
+            "fonts-noto-core)",
+            stacklevel=4,  # who calls save
         )
 
 
-_told: set[str] = set()  # characters
+_told: set[str] = set()  # scripts
 
 
 def _missing(text: str) -> set[str]:
@@ -184,10 +202,10 @@ def stout(images: NDArray[Any]) -> tuple[NDArray[Any], str]:
     Of what would be a thin line, more than 12 times as long as it is wide, pixels are repeated.
     """
     rows, columns = images.shape[-2:]
-    if (times := rows // (12 * columns)) >= 1:
-        return images.repeat(times + 1, axis=-1), "widened"
-    if (times := columns // (12 * rows)) >= 1:
-        return images.repeat(times + 1, axis=-2), "heightened"
+    if (times := math.ceil(rows / (12 * columns))) > 1:
+        return images.repeat(times, axis=-1), "widened"
+    if (times := math.ceil(columns / (12 * rows))) > 1:
+        return images.repeat(times, axis=-2), "heightened"
     return images, ""
 
 
