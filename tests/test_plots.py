@@ -2,15 +2,21 @@
 
 import itertools
 import math
+import os
+import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from mlp.files import InputError
@@ -18,7 +24,7 @@ from mlp.history import History
 from mlp.plots.evaluation import confusion, mistakes
 from mlp.plots.network import network
 from mlp.plots.search import grid_heatmaps
-from mlp.plots.style import DPI, WIDTH, save
+from mlp.plots.style import DPI, WIDTH, save, short_names, styled
 from mlp.plots.training import learning_curves
 from mlp.plots.weights import neurons, weight_distributions
 from mlp.weights import WeightStatistics, sparsity_verdict, weight_statistics
@@ -33,6 +39,15 @@ def texts(figure):
     """All that is written in a figure."""
     found = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
     return [text for text in found if text]
+
+
+@styled
+def boxes(figure):
+    """The text and its box in dots of all that is written in a figure, once it is drawn."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    found = [text for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
+    return [(text, text.get_window_extent(canvas.renderer)) for text in found if text.get_visible()]
 
 
 def history(epochs):
@@ -124,6 +139,184 @@ class TestSave:
         assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+LONG = "Something rather long that goes on, whatever comes, until it ends {}"  # 67 characters
+FOREIGN = ["under 10 $", "5 $ or 10 $", r"$\foo$", r"$\frac", "a_b", "_a", "^", "tab\tand\nbreak"]
+FOREIGN += ["Größe", "عربي", "W" * 67, LONG.format("x"), LONG.format("y")]
+
+
+def of_classes(classes, shape=(8, 8), wrong=12):
+    """Every figure that has classes' names or images in it, of a made network and its errors."""
+    rng, k = np.random.default_rng(0), len(classes)
+    images = rng.integers(0, 256, (max(wrong, 1), *shape), dtype=np.uint8)
+    t = np.arange(wrong) % k
+    matrix = np.diag(np.full(k, 90)) + rng.integers(0, 2, (k, k))
+    matrix[k - 1, 0] = 40
+    return {
+        "network": network(math.prod(shape), [5], k, "relu", classes=classes, image=images[0]),
+        "confusion": confusion(matrix, classes),
+        "mistakes": mistakes(images[:wrong], t, (t + 1) % k, np.linspace(1, 0.9, wrong), classes),
+    }
+
+
+@pytest.mark.filterwarnings("error")
+class TestNames:
+    def test_drawn_as_they_are(self, tmp_path):
+        assert short_names(FOREIGN[:7], 14) == FOREIGN[:7]
+        assert short_names(["tab\tand\nbreak", "bell\x07", "\ud800"], 14) == [
+            *("tab and break", "bell�", "�")
+        ]
+        for name, figure in of_classes(FOREIGN[:8]).items():
+            save(figure, tmp_path / f"{name}.png")  # a formula that cannot be parsed stops it
+            found = figure.findobj(matplotlib.text.Text)
+            assert not any(text.get_parse_math() for text in found if "$" in text.get_text())
+            for shown in FOREIGN[:7]:
+                assert any(shown in text.get_text() for text in found), (name, shown)
+
+    def test_a_dollar_takes_room(self):
+        """… as what begins a formula would not."""
+        matrix = np.eye(2, dtype=int)
+        width = {
+            text.get_text(): box.width
+            for text, box in boxes(confusion(matrix, ["$5$", "a$5$b"]))
+            if text.get_ha() == "right"
+        }
+        assert width["a$5$b"] > width["$5$"] * 1.3
+
+    @pytest.mark.parametrize("ems", [4, 7, 14])
+    def test_long_names_are_shortened_and_told_apart(self, ems):
+        """Whether they differ at their start, their end or between; measured as they are drawn."""
+        middle = [f"class number {i} of these nineteen" for i in range(1, 4)]
+        names = [*FOREIGN[-3:], *middle, *(name[::-1] for name in middle), "長い名前" * 9, "名"]
+        short = short_names(names, ems)
+        assert len(set(short)) == len(names)
+        figure = matplotlib.figure.Figure(dpi=100)
+        for name, text in zip(names, short, strict=True):
+            assert len(text) <= len(name)
+            assert ("…" in text) == (text != name)
+            if name.isascii():
+                figure.text(0, 0, text, fontsize=72, family="DejaVu Sans")
+        assert max(box.width for _, box in boxes(figure)) <= ems * 100 * 1.02  # 72 pt are 100 dots
+
+    def test_the_start_and_the_end_stay(self):
+        [short, _] = short_names([LONG.format("x"), LONG.format("y")], 10)
+        assert short.startswith("Someth")
+        assert short.endswith(" x")
+
+    @pytest.mark.parametrize("classes", [FOREIGN, ["W" * 67 + str(i) for i in range(30)]])
+    def test_within_the_figure_and_apart(self, classes):
+        for name, figure in of_classes(classes).items():
+            found = boxes(figure)
+            for text, box in found:
+                assert box.x0 >= 0, (name, text)
+                assert box.x1 <= WIDTH * DPI, (name, text)
+            if name == "mistakes":
+                lines = [box for text, box in found if text.axes is not None]
+                overlaps = [a for a, b in itertools.combinations(lines, 2) if a.overlaps(b)]
+                assert len(lines) == 24
+                assert not overlaps
+
+    def test_an_arabic_name_does_not_turn_what_follows(self):
+        [name] = short_names(["عربي"], 10)
+        assert name.strip("\u200e") == "عربي"
+        assert name[0] == name[-1] == "\u200e"
+
+
+class TestFonts:
+    """In a process of its own: what it prints, and what fonts its system has."""
+
+    CODE = """
+import numpy as np
+from mlp.plots.evaluation import confusion, mistakes
+from mlp.plots.style import save
+classes = {classes}
+save(confusion(np.array([[5, 1], [2, 5]]), classes), "a.png")
+one = np.zeros(1, int)
+save(mistakes(np.zeros((1, 4, 4), np.uint8), one, one + 1, one + 0.5, classes), "b.png")
+"""
+
+    def run(self, folder, classes):
+        """What is written on standard error."""
+        folder.mkdir()
+        environment = {**os.environ, "XDG_DATA_HOME": str(folder.parent / "share")}
+        environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+        done = subprocess.run(
+            [sys.executable, "-c", self.CODE.format(classes=ascii(classes))],
+            **{"cwd": folder, "env": environment, "capture_output": True, "text": True},
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def test_told_once_and_then_found(self, tmp_path):
+        """Circled letters are in a font that comes with Matplotlib under another name."""
+        said = self.run(tmp_path / "a", ["Ⓐ", "ⒷⒸ"])
+        assert said.count("Warning") == 1
+        assert "no font for CIRCLED (" in said
+        assert "Noto Sans of that script" in said
+        assert "Glyph" not in said
+        fonts = tmp_path / "share" / "fonts"
+        fonts.mkdir(parents=True)
+        for face, named in (("STIXGeneral", "Regular"), ("STIXGeneralBol", "Bold")):
+            source = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{face}.ttf"
+            shutil.copy(source, fonts / f"NotoSansCircled-{named}.ttf")
+        assert self.run(tmp_path / "b", ["Ⓐ", "ⒷⒸ"]) == ""
+        for name in ("a.png", "b.png"):
+            images = [(tmp_path / folder / name).read_bytes() for folder in "ab"]
+            assert images[0] != images[1]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", [(1, 1), (784, 1), (1, 784), (60, 10), (100, 100)])
+class TestShapes:
+    def test_images_are_seen(self, shape):
+        for name, figure in of_classes(["a", "b"], shape, wrong=7).items():
+            boxes(figure)
+            width, height = figure.bbox.size
+            assert width == WIDTH * DPI
+            assert height < 2 * width
+            for axes in figure.axes:
+                for image in axes.images:
+                    x0, x1, y0, y1 = image.get_extent()
+                    box = axes.transData.transform_bbox(Bbox([[x0, y0], [x1, y1]]))
+                    assert min(abs(box.width), abs(box.height)) >= 15, (
+                        name
+                    )  # a fourteenth of an inch
+        thin = max(shape) > 12 * min(shape)
+        assert any("to be seen" in text for text in texts(figure)) == thin
+
+    @pytest.mark.parametrize("count", [1, 2048])
+    def test_neurons_are_seen(self, shape, count, rng):
+        figure = neurons(
+            rng.normal(size=(math.prod(shape), count)).astype(np.float32), 1, shape=shape
+        )
+        boxes(figure)
+        assert figure.bbox.height < 1.6 * figure.bbox.width
+        mosaic, bar = figure.axes
+        picture = mosaic.images[0].get_array()
+        assert mosaic.bbox.width >= 0.999 * picture.shape[1]  # a dot per weight
+        assert mosaic.bbox.height >= 0.999 * picture.shape[0]
+        assert bar.bbox.height >= 100  # for its three words
+        drawn = np.isfinite(picture.filled(np.nan)).sum() // math.prod(shape)
+        told = [text for text in texts(figure) if f"room for {drawn:,} of them" in text]
+        assert bool(told) == (drawn < count)
+        assert drawn >= min(count, 150)
+
+
+class TestCounts:
+    def test_one_is_not_plural(self, rng):
+        figures = [
+            learning_curves(history(1), None),
+            network(1, [], 1, "relu"),
+            neurons(np.ones((1, 1)), 2),
+            heatmaps(grid((64,), (32,), (0.001,), (0.0,)).assign(status="diverged")),
+            heatmaps(grid().assign(rung=[1] * 8 + [2] * 8, epochs=[1] * 8 + [5] * 8)),
+        ]
+        found = [line for figure in figures for text in texts(figure) for line in text.split("\n")]
+        for noun in ("epoch", "Affine layer", "neuron", "trial"):
+            assert any(f"1 {noun}" in text for text in found), noun
+            assert not any(f" 1 {noun}s" in f" {text}" for text in found)
+        assert "5 epochs" in found
+
+
 class TestWeightStatistics:
     def test_by_hand(self):
         # mean 0; squares 4, 1, 0, 1, 4 with mean 2; fourth powers 16, 1, 0, 1, 16 with mean 6.8
@@ -186,6 +379,19 @@ class TestNetwork:
         image = rng.integers(0, 256, (12, 20), dtype=np.uint8)
         figure = network(240, [16], 3, "sigmoid", classes=["a", "b", "c"], image=image)
         assert {"a", "b", "c", "Sigmoid", "12 × 20 pixels"} <= set(texts(figure))
+
+    def test_of_many_classes_the_first_and_the_last(self):
+        classes = [f"class {i}" for i in range(300)]
+        found = texts(network(9, [4], 300, "relu", classes=classes))
+        shown = [int(text[6:]) for text in found if text.startswith("class ")]
+        assert shown == [*range(len(shown) // 2), *range(300 - len(shown) // 2, 300)]
+        assert len(shown) >= 10
+
+    def test_an_image_of_one_value_is_as_dark_as_it_says(self):
+        image = np.full((1, 1), 255, np.uint8)
+        [drawn] = network(1, [4], 2, "relu", image=image).axes[0].images
+        assert drawn.norm(255) == 1
+        assert drawn.norm(0) == 0
 
 
 class TestLearningCurves:
@@ -343,6 +549,40 @@ class TestConfusion:
         assert {"75.0", "6", "25.0", "2", "90.0", "9", "10.0", "1", "a", "b", "c"} <= set(found)
         assert "Largest error: 25.0% of a taken for c" in found
 
+    @pytest.mark.parametrize("k", [2, 12, 13, 30])
+    def test_figures_fit_their_cells(self, k, rng):
+        matrix = rng.integers(1, 10, (k, k)) + np.diag(np.full(k, 10_000))
+        matrix[0, 0] = 10**8
+        figure = confusion(matrix, [f"class number {i}" for i in range(k)])
+        [axes] = figure.axes
+        inside = [(text, box) for text, box in boxes(figure) if text in axes.texts]
+        assert len(inside) >= k * k
+        cell = axes.bbox.width / k
+        assert all(box.width < cell for _, box in inside)
+        assert min(text.get_fontsize() for text, _ in inside) >= 5
+
+    def test_of_300_classes_the_30_most_confused(self, tmp_path):
+        start = time.process_time()
+        rng, k = np.random.default_rng(0), 300
+        matrix = rng.integers(0, 2, (k, k)) + np.diag(np.full(k, 1000))
+        mixed = rng.choice(k, 30, replace=False)
+        for i, j in zip(mixed[::2], mixed[1::2], strict=True):
+            matrix[i, j] = 100
+        matrix[mixed[0], mixed[1]] = 200
+        figure = confusion(matrix, [f"class {i}" for i in range(k)])
+        save(figure, tmp_path / "a.png")
+        assert time.process_time() - start < 20  # a patch for each cell takes 100 s
+        found = texts(figure)
+        assert {text for text in found if text.startswith("class ")} == {
+            f"class {i}" for i in mixed
+        }
+        [subtitle] = [text for text in found if text.startswith("Largest error")]
+        share = 200 / matrix[mixed[0]].sum()  # of all that the class has, shown or not
+        assert subtitle == (
+            f"Largest error: {share:.1%} of class {mixed[0]} taken for class {mixed[1]}; "
+            "of 300 classes, the 30 most confused are shown"
+        )
+
     def test_no_errors_and_many_classes(self, tmp_path):
         figure = confusion(np.diag(np.arange(1, 31)), [f"class {i}" for i in range(30)])
         save(figure, tmp_path / "a.png")
@@ -365,4 +605,5 @@ class TestMistakes:
         images = np.empty((0, 28, 28), np.uint8)
         figure = mistakes(images, nothing, nothing, np.empty(0), ["a", "b"])
         save(figure, tmp_path / "a.png")
-        assert "No mistakes" in texts(figure)
+        assert texts(figure) == ["No mistakes", "The network is right about every image"]
+        assert figure.bbox.height < 1.5 * DPI  # there is nothing more to show

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -18,7 +19,10 @@ from mlp.plots.style import (
     VERMILION,
     WIDTH,
     Style,
+    counted,
     plain,
+    short_names,
+    stout,
     styled,
     titled_figure,
 )
@@ -45,7 +49,7 @@ def network(
     figure = titled_figure(
         height,
         " → ".join(f"{size:,}" for size in sizes),
-        f"{sum(counts):,} parameters in {len(counts)} Affine layers, "
+        f"{counted(sum(counts), 'parameter')} in {counted(len(counts), 'Affine layer')}, "
         f"{names[activation]} between them, Softmax at the end",
     )
     axes = figure.add_subplot(xlim=(0, WIDTH), ylim=(0, height - HEADER))
@@ -58,15 +62,20 @@ def network(
     places = [_neuron_places(size, bottom, top) for size in sizes]
 
     if image is not None:
+        caption = f"{image.shape[0]} × {image.shape[1]} pixels"
+        image, changed = stout(image)
+        if changed:
+            caption += f",\n{changed} to be seen"
         rows, cols = image.shape
         side = 1.25 / max(rows, cols)
         w, h = cols * side / 2, rows * side / 2
         extent = (0.75 - w, 0.75 + w, middle - h, middle + h)
-        axes.imshow(image, "gray_r", extent=extent, interpolation="nearest", aspect="auto")
+        grey = Style(cmap="gray_r", norm=Normalize(0, 255), interpolation="nearest")
+        axes.imshow(image, extent=extent, aspect="auto", **grey)
         axes.add_patch(
             Rectangle((0.75 - w, middle - h), 2 * w, 2 * h, fill=False, ec=MUTED, lw=0.8)
         )
-        axes.text(0.75, middle - h - 0.2, f"{rows} × {cols} pixels", ha="center", va="center")
+        axes.text(0.75, middle - h - 0.2, caption, ha="center", va="center")
         arrow = Style(arrowstyle="-|>", color=MUTED, shrinkA=0, shrinkB=0)
         axes.annotate("", (left - 0.2, middle), (0.75 + w + 0.12, middle), arrowprops=arrow)
 
@@ -94,9 +103,11 @@ def network(
             axes.text(x, middle, "⋮", ha="center", va="center", fontsize=14, color=colour, zorder=3)
         axes.text(x, 0.42, f"{size:,}", ha="center", va="center", fontsize=12, weight="bold")
         axes.text(x, 0.15, role, ha="center", va="center", color=colour)
-    if len(places[-1]) == len(classes):
-        for y, name in zip(places[-1], classes, strict=True):
-            axes.text(right + 0.17, y, name, va="center", fontsize=8.5)
+    if classes:
+        labels, n = short_names(classes, 10), len(places[-1])
+        ends = [*labels[: (n + 1) // 2], *labels[len(labels) - n // 2 :]]
+        for y, label in zip(places[-1], ends, strict=True):
+            axes.text(right + 0.17, y, label, va="center", fontsize=8.5)
     return figure
 
 

@@ -22,6 +22,7 @@ from mlp.plots.style import (
     VERMILION,
     WIDTH,
     Style,
+    counted,
     readable_on,
     styled,
     titled_figure,
@@ -66,7 +67,7 @@ def grid_heatmaps(table: "DataFrame", winner: Mapping[str, Any] | None) -> Figur
         if several_seeds:
             notes[place] += f"\n± {100 * row['val_accuracy_std']:.2f}"
         if several_rungs:
-            notes[place] += f"\n{row['epochs']} epochs"
+            notes[place] += f"\n{counted(row['epochs'], 'epoch')}"
 
     framed = None
     if winner:
@@ -78,7 +79,7 @@ def grid_heatmaps(table: "DataFrame", winner: Mapping[str, Any] | None) -> Figur
         if several_seeds:
             subtitle += "; bold, what noise does not tell from it"
     else:
-        subtitle = f"None of {len(table)} trials ended: all diverged"
+        subtitle = f"None of {counted(len(table), 'trial')} ended: all diverged"
     same = np.zeros(accuracy.shape, bool)
     if framed and several_seeds:
         same = accuracy[framed] - accuracy < 2 * np.hypot(error[framed], error)

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mlp.files import InputError
-from mlp.plots.style import BLUE, MUTED, VERMILION, Style, styled, titled_figure
+from mlp.plots.style import BLUE, MUTED, VERMILION, Style, counted, styled, titled_figure
 
 TRAIN, VAL = BLUE, VERMILION
 
@@ -32,7 +32,7 @@ def learning_curves(history: Columns, best: int | None) -> Figure:
     if best not in (None, *epochs):
         raise InputError(f"the best epoch, {best}, is not in the history, which has {len(epochs)}")
     at = None if best is None else epochs.index(best)
-    subtitle = f"{len(epochs)} epochs"
+    subtitle = counted(len(epochs), "epoch")
     if at is not None:
         train, val = (list(history[f"{part}_accuracy"])[at] for part in ("train", "val"))
         subtitle = (

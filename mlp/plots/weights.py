@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from mlp.arrays import Array
 from mlp.plots.style import (
@@ -22,6 +22,7 @@ from mlp.plots.style import (
     RULE,
     VERMILION,
     WIDTH,
+    counted,
     plain,
     styled,
     titled_figure,
@@ -61,6 +62,8 @@ def weight_distributions(
             axes.sharey(panels[0])
             axes.tick_params(labelleft=False)
     panels[0].set(yscale="log", ylim=(0.7, 2 * highest), ylabel="number of weights")
+    panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    panels[0].yaxis.set_minor_formatter(NullFormatter())
     curve = Line2D([], [], color=VERMILION, lw=1.4, label="normal, same mean and σ")
     figure.legend(handles=[curve], loc="upper right").set_in_layout(False)
     _weight_table(figure.add_subplot(grid[1, :]), statistics)
@@ -71,10 +74,10 @@ def _weight_table(axes: Axes, statistics: Sequence[WeightStatistics]) -> None:
     plain(axes)
     rows = [
         ("number of weights", "size", ",", ""),
-        ("mean", "mean", ".4f", ""),
+        ("mean", "mean", "z.4f", ""),
         ("standard deviation σ", "std", ".4f", ""),
         ("near zero: |w| < σ / 10", "near_zero", ".1%", "8.0%"),
-        ("excess kurtosis", "excess_kurtosis", ".2f", "0.00"),
+        ("excess kurtosis", "excess_kurtosis", "z.2f", "0.00"),
         ("beyond two standard deviations", "beyond_two_std", ".1%", "4.6%"),
         ("fixed threshold: |w| < 0.01", "below_001", ".1%", ""),
     ]
@@ -113,31 +116,44 @@ def neurons(W: Array, layer: int, *, shape: tuple[int, int] | None = None) -> Fi
     images = np.full((n, rows * cols), np.nan)
     images[:, :inputs] = (W / np.where(limits > 0, limits, 1)).T
     images = images.reshape(n, rows, cols)
-    if shape:
-        images = images[np.argsort(-_smoothness(images), kind="stable")]
-    mosaic = _mosaic(images, gap=max(1, round(cols / 14)))
-
-    # whole dots per weight, where there are enough of them
+    gap = max(1, round(min(rows, cols) / 14))
     bar_width = 0.95
     room = (WIDTH - 2 * MARGIN - bar_width) * DPI
-    scale = room / mosaic.shape[1]
+    # a dot per weight at least, on a picture not much higher than wide
+    widest, highest = (int((d - gap) / (s + gap)) for d, s in ((room, cols), (1.25 * room, rows)))
+    fit = max(1, widest) * max(1, highest)
+    order = np.argsort(-_smoothness(images), kind="stable") if shape else np.arange(n)
+    shown = order[:fit]
+    mosaic = _mosaic(images[shown], gap, max(1, widest))
+
+    # whole dots per weight, where there are enough of them, and no tile larger than need be
+    scale = min(
+        room / mosaic.shape[1],
+        1.25 * room / mosaic.shape[0],
+        max(1, 2 * DPI / (min(rows, cols) + 2 * gap)),
+    )
     scale = math.floor(scale) if scale >= 2 else scale
     width, height = mosaic.shape[1] * scale / DPI, mosaic.shape[0] * scale / DPI
-    total = round((height + HEADER + MARGIN) * DPI) / DPI
-    before = f"image’s {rows} × {cols} pixels" if shape else f"{inputs:,} neurons before it"
+    high = max(height, 0.6)  # the colour bar needs
+    total = round((high + HEADER + MARGIN) * DPI) / DPI
+    before = counted(inputs, "neuron") + " before it"
+    if shape:
+        before = f"image’s {rows} × {cols} pixels"
     notes = [
         f"The weights of each on the {before}, scaled to their own range",
         *(["smoothest first"] if shape else []),
-        *([f"blank: {dead:,} that died"] if (dead := np.count_nonzero(limits == 0)) else []),
+        *([f"room for {len(shown):,} of them"] if fit < n else []),
+        *([f"blank: {dead:,} that died"] if (dead := np.count_nonzero(limits[shown] == 0)) else []),
     ]
-    figure = titled_figure(total, f"The {n:,} neurons of layer {layer}", "; ".join(notes))
+    figure = titled_figure(total, f"The {counted(n, 'neuron')} of layer {layer}", "; ".join(notes))
     figure.set_layout_engine("none")
     colours: Colormap = colormaps["RdBu_r"].resampled(127).with_extremes(bad=BLANK)
-    axes = figure.add_axes((MARGIN / WIDTH, MARGIN / total, width / WIDTH, height / total))
+    bottom = (MARGIN + high - height) / total
+    axes = figure.add_axes((MARGIN / WIDTH, bottom, width / WIDTH, height / total))
     picture = axes.imshow(mosaic, colours, Normalize(-1, 1), interpolation="nearest", aspect="auto")
     plain(axes)
-    bar_height = min(height, 2.5)
-    place = (MARGIN + width + 0.15, MARGIN + height - bar_height, 0.13, bar_height)
+    bar_height = min(high, 2.5)
+    place = (MARGIN + width + 0.15, MARGIN + high - bar_height, 0.13, bar_height)
     bar = figure.colorbar(
         picture,
         figure.add_axes((place[0] / WIDTH, place[1] / total, place[2] / WIDTH, place[3] / total)),
@@ -157,12 +173,12 @@ def _smoothness(images: Array) -> Array:
     return (beside + below) / np.where(squares > 0, squares, 1)
 
 
-def _mosaic(images: Array, gap: int) -> Array:
+def _mosaic(images: Array, gap: int, widest: int) -> Array:
     """Images (n, rows, columns) as tiles of one nearly square image, NaN in the gaps; a complete
-    rectangle of tiles if it need not be twice as wide as high."""
+    rectangle of tiles if it need not be twice as wide as high. At most `widest` in a row."""
     n, rows, cols = images.shape
-    start = math.ceil(math.sqrt(n * rows / cols))
-    across = next((a for a in range(start, 2 * start) if n % a == 0), start)
+    start = min(n, widest, math.ceil(math.sqrt(n * rows / cols)))
+    across = next((a for a in range(start, min(2 * start, widest + 1)) if n % a == 0), start)
     down = math.ceil(n / across)
     tiles = np.full((down * across, rows + gap, cols + gap), np.nan)
     tiles[:n, gap:, gap:] = images
