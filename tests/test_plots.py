@@ -21,7 +21,8 @@ from PIL import Image
 
 from mlp.files import InputError
 from mlp.history import History
-from mlp.plots.evaluation import confusion, mistakes
+from mlp.metrics import Calibration
+from mlp.plots.evaluation import confusion, mistakes, reliability
 from mlp.plots.network import network
 from mlp.plots.search import grid_heatmaps
 from mlp.plots.style import DPI, WIDTH, save, short_names, styled
@@ -607,3 +608,13 @@ class TestMistakes:
         save(figure, tmp_path / "a.png")
         assert texts(figure) == ["No mistakes", "The network is right about every image"]
         assert figure.bbox.height < 1.5 * DPI  # there is nothing more to show
+
+
+def test_reliability_shows_each_bin_and_its_size():
+    found = Calibration(np.array([0.0, 0.4, 0.9]), np.array([0.0, 0.5, 0.8]), np.array([0, 1, 3]))
+    figure = reliability(found)
+    top, bottom = figure.axes
+    assert [bar.get_height() for bar in top.patches] == [0.5, 0.8]  # none where there are none
+    assert [bar.get_height() for bar in bottom.patches] == [0, 0.25, 0.75]
+    # (1 · 0.1 + 3 · 0.1) / 4
+    assert any("error 10.0%" in text.get_text() for text in figure.texts)

@@ -7,13 +7,17 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from mlp.arrays import Array
+from mlp.metrics import Calibration
 from mlp.plots.style import (
+    BLUE,
     HEADER,
     INK,
     MARGIN,
+    MUTED,
     PALE,
     RULE,
     VERMILION,
@@ -137,4 +141,31 @@ def mistakes(
             fontsize=8,
             in_layout=False,
         )
+    return figure
+
+
+@styled
+def reliability(calibration: Calibration) -> Figure:
+    """How often the network is right where it is so sure: the accuracy of each bin of confidence
+    beside the diagonal, on which it would be as often right as it is sure, and the samples of each
+    bin (DeGroot and Fienberg 1983)."""
+    bins, n = len(calibration.support), calibration.support.sum()
+    surer = (calibration.confidence - calibration.accuracy) @ calibration.support > 0
+    figure = titled_figure(
+        5.2,
+        "Calibration: how often it is right where it is so sure",
+        f"Expected calibration error {calibration.error:.1%}; on the whole the network is "
+        f"{'surer than it is right' if surer else 'right more often than it is sure'}",
+    )
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    edges = np.arange(bins) / bins
+    there = calibration.support > 0
+    width = 0.94 / bins
+    top.bar(edges[there], calibration.accuracy[there], width, align="edge", color=BLUE)
+    top.plot([0, 1], [0, 1], color=VERMILION, lw=1.2, ls=(0, (4, 2)))
+    top.text(0.01, 0.28, "as often right\nas sure", color=VERMILION, fontsize=8)
+    top.set(ylim=(0, 1), ylabel="share that is right")
+    bottom.bar(edges, calibration.support / n, width, align="edge", color=MUTED)
+    bottom.set(xlim=(0, 1), xlabel="confidence: the probability of the guess", ylabel="samples")
+    bottom.yaxis.set_major_formatter(PercentFormatter(1, 0))
     return figure
