@@ -8,11 +8,18 @@ from mlp.data import load_dataset
 from mlp.files import write_json, write_npz, write_text
 from mlp.functions import softmax
 from mlp.idx import read_pair
-from mlp.metrics import confusion_matrix, macro_micro_average, per_class, wilson_interval
+from mlp.metrics import (
+    confusion_matrix,
+    examples,
+    macro_micro_average,
+    per_class,
+    wilson_interval,
+)
 from mlp.module import MLP
 from stages import run
 from stages.paths import (
     CONFUSION,
+    EXAMPLES,
     METRICS,
     MISTAKES,
     MODEL,
@@ -24,6 +31,8 @@ from stages.paths import (
 )
 
 SHOWN_MISTAKES = 24
+SHOWN_OF_A_CELL = 12  # of the confusion matrix, on the report's page
+SHOWN_PIXELS = 560_000  # of all of them: half a byte each, so that their picture has < 300 kB
 
 
 def main() -> None:
@@ -66,6 +75,8 @@ def main() -> None:
     # the image that the network's figure has in front: the last of the mistakes, if there are any
     write_npz(TEST, confusion=confusion, image=images[shown[-1] if len(shown) else 0])
     write_npz(MISTAKES, images=images[shown], t=t[shown], y=y[shown], confidence=confidence[shown])
+    cells = examples(t, y, confidence, SHOWN_OF_A_CELL, SHOWN_PIXELS // x.shape[1])
+    write_npz(EXAMPLES, images=images[cells], t=t[cells], y=y[cells], confidence=confidence[cells])
     print(f"test accuracy {accuracy:.4f} (95 % interval {low:.4f} to {high:.4f})")
 
 

@@ -1,4 +1,4 @@
-"""Draw the figures, which reports/index.html shows on one page."""
+"""Draw the figures, and write the page that shows all results: reports/index.html."""
 
 import pandas as pd
 
@@ -16,23 +16,30 @@ from mlp.weights import weight_statistics
 from stages import run
 from stages.paths import (
     BEST_PARAMS,
+    EXAMPLES,
     FIGURES,
     GRID_SEARCH,
     HISTORY,
     MISTAKES,
     MODEL,
+    PAGE,
+    SPRITE,
     TEST,
     WEIGHTS,
 )
+from stages.report import page, read_run
+from stages.report.sprite import write_sprite
 
 
 def main() -> None:
+    measured = read_run()
     model = MLP.from_file(MODEL)
     classes, shape = model.metadata["classes"], tuple(model.metadata["image_shape"])
     weights = [layer.W for layer in model.layers if isinstance(layer, Affine)]
     statistics = [weight_statistics(W) for W in weights]
     [winner] = read_json(BEST_PARAMS)
-    test = read_npz(TEST)
+    search, history = pd.read_csv(GRID_SEARCH), History.from_csv(HISTORY)
+    test, wrong, examples = read_npz(TEST), read_npz(MISTAKES), read_npz(EXAMPLES)
 
     figures = {
         "network": network(
@@ -43,16 +50,26 @@ def main() -> None:
             classes=classes,
             image=test["image"],
         ),
-        "learning_curves": learning_curves(
-            History.from_csv(HISTORY), model.metadata["best_metrics"]["epoch"]
-        ),
-        "grid_search": grid_heatmaps(pd.read_csv(GRID_SEARCH), winner),
+        "learning_curves": learning_curves(history, model.metadata["best_metrics"]["epoch"]),
+        "grid_search": grid_heatmaps(search, winner),
         "confusion": confusion(test["confusion"], classes),
-        "mistakes": mistakes(**read_npz(MISTAKES), classes=classes),
+        "mistakes": mistakes(**wrong, classes=classes),
         "weights": weight_distributions(weights, statistics),
         "neurons_layer1": neurons(weights[0], 1, shape=shape),
         "neurons_layer2": neurons(weights[1], 2),
     }
+    html = page(
+        measured,
+        model,
+        winner=winner,
+        search=search,
+        history=history,
+        confusion=test["confusion"],
+        examples=examples,
+        mistakes=wrong,
+        statistics=statistics,
+        figures=list(figures),
+    )
     for name, figure in figures.items():
         save(figure, FIGURES / f"{name}.png")
 
@@ -60,6 +77,8 @@ def main() -> None:
         statistics, pd.Index([f"Affine {i + 1}" for i in range(len(weights))], name="layer")
     )
     write_text(WEIGHTS, table.to_csv(lineterminator="\n", float_format="%.6f"))
+    write_sprite(SPRITE, examples["images"])
+    write_text(PAGE, html)
 
 
 if __name__ == "__main__":
