@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from mlp.export import described, write_onnx
-from mlp.files import InputError
+from mlp.export import write_onnx
+from mlp.files import InputError, reason
+from mlp.model_file import described
 from mlp.module import MLP
 from mlp.page import write_page
 from mlp.pictures import read_labels, read_pictures
@@ -220,6 +221,10 @@ def main() -> None:
         status = 130
     except (InputError, OSError) as error:
         complain(arguments.command, error)
+        status = 2
+    except (MemoryError, RecursionError, UnicodeError) as error:  # a last resort for odd files
+        name = arguments.folder if arguments.command == "trials" else arguments.model
+        complain(arguments.command, InputError(f"{name}: {reason(error)}"))
         status = 2
     sys.exit(status)
 

@@ -1,11 +1,14 @@
 """What a caller hands over, checked once at the border, so that inside nothing is checked."""
 
+import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mlp.files import InputError
+from mlp.files import InputError, short
+
+LEAST, MOST = 1e-30, 1e30  # between which float32 has what `Normalise` makes of its arguments
 
 
 def samples(x: ArrayLike, features: int) -> NDArray[Any]:
@@ -44,6 +47,42 @@ def labels(t: ArrayLike, *, count: int, classes: int) -> NDArray[np.integer]:
         i = int(wrong.argmax())
         raise InputError(f"label {t[i]} at position {i:,}: the classes are 0 to {classes - 1}")
     return t
+
+
+def normalisation(value: Any) -> dict[str, float] | None:
+    """A JSON-like value as the arguments of `Normalise`, or None.
+
+    Raises InputError unless it is one of them: a mean and a deviation above 0, both finite.
+    """
+    if value is None:
+        return None
+    numbers = value.values() if isinstance(value, dict) else ()
+    if (
+        set(value if numbers else ()) != {"mean", "std"}
+        or not all(type(n) in (int, float) and abs(n) < MOST for n in numbers)
+        or not value["std"] > LEAST
+    ):
+        raise InputError(
+            f"normalisation {short(value)}: a finite mean and an std above 0 are needed, or null"
+        )
+    return dict(value)
+
+
+def class_names(value: Any) -> list[str]:
+    """A JSON-like value as the names of classes. Raises InputError if it is something else."""
+    if not isinstance(value, list | tuple) or not value or {*map(type, value)} != {str}:
+        raise InputError(f"classes {short(value)}: a list of names is needed")
+    for name in value:
+        if not re.fullmatch(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+", name):
+            raise InputError(f"classes: {short(name)} is no name of one line")
+    return list(value)
+
+
+def image_shape(value: Any) -> tuple[int, int]:
+    """A JSON-like value as rows and columns. Raises InputError if it is something else."""
+    if not isinstance(value, list | tuple) or [*map(type, value)] != [int, int] or min(value) < 1:
+        raise InputError(f"image_shape {short(value)}: rows and columns are needed")
+    return value[0], value[1]
 
 
 def _array(values: ArrayLike, name: str) -> NDArray[Any]:

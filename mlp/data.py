@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlp.arrays import Rows, aligned_zeros
-from mlp.files import InputError, atomic, read_json, write_json
+from mlp.checks import class_names, image_shape, labels, normalisation
+from mlp.files import InputError, atomic, map_npy, read_json, short, write_json
 
 if TYPE_CHECKING:
     from mlp.augment import Augmentation
@@ -95,8 +96,18 @@ def save_dataset(folder: str | Path, name: str, dataset: Dataset) -> None:
 
 
 def load_dataset(folder: str | Path, name: str) -> Dataset:
-    """Map what `save_dataset` wrote into memory, without reading it: processes share the pages."""
-    x, t = (np.load(Path(folder) / f"{name}_{suffix}.npy", mmap_mode="r") for suffix in "xt")
+    """Map what `save_dataset` wrote into memory, without reading it: processes share the pages.
+
+    Raises InputError if it is something else, as far as the headers of the files tell.
+    """
+    x_path, t_path = (Path(folder) / f"{name}_{suffix}.npy" for suffix in "xt")
+    x, t = map_npy(x_path), map_npy(t_path)
+    if x.ndim != 2 or x.dtype.kind not in "buif":
+        raise InputError(f"{x_path}: {x.dtype} {x.shape}: numbers (N, features) are needed")
+    if t.ndim != 1 or t.dtype.kind not in "ui":
+        raise InputError(f"{t_path}: {t.dtype} {t.shape}: integers (N,) are needed")
+    if len(x) != len(t):
+        raise InputError(f"{x_path} holds {len(x):,} samples, but {t_path} {len(t):,} labels")
     return Dataset(x, t)
 
 
@@ -109,15 +120,33 @@ def save_problem(folder: str | Path, problem: Problem) -> None:
 
 
 def load_problem(folder: str | Path) -> Problem:
-    """What `save_problem` wrote, its arrays mapped into memory."""
-    meta = read_json(Path(folder) / META)
-    return Problem(
-        load_dataset(folder, "train"),
-        load_dataset(folder, "val"),
-        tuple(meta["classes"]),
-        tuple(meta["image_shape"]) if meta["image_shape"] else None,
-        meta["normalisation"],
-    )
+    """What `save_problem` wrote, its arrays mapped into memory.
+
+    Raises InputError if it is something else. The labels are read for that, the samples are not.
+    """
+    path = Path(folder) / META
+    meta = read_json(path)
+    try:
+        names = class_names(meta["classes"])
+        shape = None if meta["image_shape"] is None else image_shape(meta["image_shape"])
+        scale = normalisation(meta["normalisation"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: {short(meta)} lacks what is to be said of a data set") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    train, val = load_dataset(folder, "train"), load_dataset(folder, "val")
+    features = math.prod(shape) if shape else train.x.shape[1]
+    for name, (x, t) in {"train": train, "val": val}.items():
+        if x.shape[1] != features:
+            raise InputError(
+                f"{Path(folder) / name}_x.npy: samples of {x.shape[1]:,} features, "
+                f"but {features:,} are needed"
+            )
+        try:
+            labels(t, count=len(x), classes=len(names))
+        except InputError as error:
+            raise InputError(f"{Path(folder) / name}_t.npy: {error}") from error
+    return Problem(train, val, tuple(names), shape, scale)
 
 
 class Batches:

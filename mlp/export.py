@@ -9,6 +9,7 @@ import numpy as np
 from mlp.arrays import Array
 from mlp.files import InputError, atomic
 from mlp.layers import Affine, BatchNorm, Dropout, Normalise, ReLU, Sigmoid
+from mlp.model_file import described
 from mlp.module import Module
 
 OPSET, IR_VERSION = 17, 8  # ONNX of 2022, which every runtime in use reads
@@ -48,28 +49,6 @@ def steps(model: Module) -> list[Step]:
             case _:
                 raise InputError(f"{layer!r} cannot be exported")
     return found
-
-
-def described(model: Module, name: object) -> tuple[list[str], tuple[int, int]]:
-    """The class names and the image shape of a model whose file is called `name`.
-
-    Raises InputError if its metadata lacks them, or they do not fit the network.
-    """
-    try:
-        classes = [str(c) for c in model.metadata["classes"]]
-        rows, columns = (int(n) for n in model.metadata["image_shape"])
-    except KeyError as error:
-        raise InputError(f"{name}: its metadata lacks {error}") from error
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: its metadata has no list of classes and image shape") from error
-    affine = [layer for layer in model.layers if isinstance(layer, Affine)]
-    sizes = affine[0].W.shape[0], affine[-1].W.shape[1]
-    if sizes != (rows * columns, len(classes)):
-        raise InputError(
-            f"{name}: {rows}×{columns} pixels and {len(classes)} classes, "
-            f"but its network takes {sizes[0]} numbers and returns {sizes[1]}"
-        )
-    return classes, (rows, columns)
 
 
 def write_onnx(model: Module, path: str | Path, name: object = "model") -> None:

@@ -1,23 +1,47 @@
 """Files are written whole or not at all, and bad input has one exception."""
 
 import json
+import math
 import os
 import pickle
 import re
+import reprlib
 import shutil
+import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+MOST_TEXT = 1 << 27  # bytes: the history of a million epochs
+MOST_EXPANSION = 10  # times that an archive may inflate; weights hardly do, a bomb a thousand times
+
 
 class InputError(ValueError):
     """Input that cannot be used as it is; the message is one line that says what to do."""
+
+
+def short(value: Any) -> str:
+    """A value in a line of at most 300 characters: repr() itself fills the memory with lists that
+    hold each other."""
+    text = reprlib.Repr()
+    text.maxstring = text.maxother = 100
+    text.maxlevel, text.maxdict = 3, 8
+    try:
+        return f"{text.repr(value):.300}"
+    except ValueError:  # of an integer with thousands of digits
+        return "a number too long to show"
+
+
+def reason(error: BaseException) -> str:
+    """An exception in a line of at most 200 characters."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return "".join(c if c.isprintable() else "?" for c in f"{text:.200}")
 
 
 @contextmanager
@@ -81,17 +105,56 @@ def write_text(path: str | Path, text: str) -> None:
         unfinished.write_bytes(text.encode())
 
 
+def file_size(path: str | Path) -> int:
+    """Bytes of a file. Raises InputError for what is no regular file: to open a pipe would wait
+    for its other end, and a device may have none."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: not a regular file")
+    return status.st_size
+
+
+def read_text(path: str | Path) -> str:
+    """A text in UTF-8.
+
+    Raises InputError if it is none, longer than any that this package writes, or no regular file;
+    FileNotFoundError if there is none.
+    """
+    size = file_size(path)
+    if size > MOST_TEXT:
+        raise InputError(f"{path}: {size:,} bytes; at most {MOST_TEXT:,} are read as text")
+    try:
+        return Path(path).read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not text in UTF-8: {error}") from error
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON. Raises ValueError for NaN and infinities."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
-    """What a JSON file holds. Raises InputError if it is not JSON."""
+    """What a JSON file holds. Raises InputError as `read_text` does, and if it is not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(read_text(path))
     except ValueError as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path}: not JSON: {error}") from error
+
+
+def parse_json(text: str) -> Any:
+    """What a JSON text says. Raises ValueError for all that it cannot say, NaN and infinities
+    included."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
@@ -103,19 +166,74 @@ def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
 def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
     """The arrays of an `.npz` file. Nothing is unpickled.
 
-    Raises InputError if it is no such file or damaged, FileNotFoundError if there is none.
+    Nothing is read before all headers have been, and what they announce is held against the file's
+    length. Raises InputError if it is no such file or damaged, FileNotFoundError if there is none.
     """
+    size = file_size(path)
+    with _complaints(path), zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        total = sum(entry.file_size for entry in entries)
+        if total > MOST_EXPANSION * size:
+            raise InputError(f"{path}: a file of {size:,} bytes that inflates to {total:,}")
+        for entry in entries:
+            with archive.open(entry) as file:
+                _check_header(file, entry.file_size)
+        arrays = {}
+        for entry in entries:
+            with archive.open(entry) as file:
+                name = entry.filename.removesuffix(".npy")
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+        return arrays
+
+
+def map_npy(path: str | Path) -> NDArray[Any]:
+    """An `.npy` file's array, mapped into memory without reading it.
+
+    Raises InputError if its length is not what its header announces, if it is no such file or
+    empty, FileNotFoundError if there is none.
+    """
+    size = file_size(path)
+    with _complaints(path):
+        with open(path, "rb") as file:
+            _check_header(file, size)
+        return np.lib.format.open_memmap(path, mode="r")
+
+
+def _check_header(file: IO[bytes], size: int) -> None:
+    """Read an array's header. Raises ValueError unless it announces an array of numbers or text
+    that ends after `size` bytes."""
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise pickle.UnpicklingError
+    announced = file.tell() + math.prod(shape) * dtype.itemsize
+    if announced != size or min(shape, default=0) < 0:
+        raise ValueError(f"its header announces {announced:,} bytes ({shape}), it has {size:,}")
+
+
+@contextmanager
+def _complaints(path: str | Path) -> Iterator[None]:
+    """Make a line of whatever is wrong with a file of arrays."""
     try:
-        # opened here, because np.load leaves a file that is no zip open
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except FileNotFoundError:
+        yield
+    except (InputError, FileNotFoundError, PermissionError):
         raise
+    except MemoryError as error:
+        raise InputError(f"{path}: not enough memory for its arrays") from error
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path}: refused, because it holds pickled content") from error
     except Exception as error:  # zipfile, zlib and NumPy have a dozen kinds
-        if zipfile.is_zipfile(path) and "allow_pickle" not in str(error):
-            reason = f"damaged ({type(error).__name__}: {error})"
-        elif zipfile.is_zipfile(path) or Path(path).read_bytes()[:1] == pickle.PROTO:
-            reason = "refused, because it holds pickled content"
+        with open(path, "rb") as file:
+            start = file.read(len(np.lib.format.MAGIC_PREFIX))
+        kind = "npy" if Path(path).suffix == ".npy" else "npz"
+        if start == np.lib.format.MAGIC_PREFIX if kind == "npy" else zipfile.is_zipfile(path):
+            fault = f"damaged ({reason(error)})"
+        elif start[:1] == pickle.PROTO:
+            fault = "refused, because it holds pickled content"
         else:
-            reason = "not an .npz file"
-        raise InputError(f"{path}: {reason}") from error
+            fault = f"not an .{kind} file"
+        raise InputError(f"{path}: {fault}") from error

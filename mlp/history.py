@@ -2,10 +2,12 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from mlp.files import InputError, write_text
+from mlp.files import InputError, read_text, short, write_text
 
 
 class History:
@@ -48,23 +50,28 @@ class History:
     @classmethod
     def from_csv(cls, path: str | Path) -> "History":
         """Read what `to_csv` wrote. Raises InputError if it is something else."""
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
+        reader = csv.DictReader(io.StringIO(read_text(path)))
+        rows = []
+        try:
             if tuple(reader.fieldnames or ()) != cls.COLUMNS:
-                raise InputError(f"{path}: not a history: its columns are {reader.fieldnames}")
-            try:
-                rows = [
-                    {
-                        name: int(value) if name == "epoch" else float(value)
-                        for name, value in row.items()
-                    }
-                    for row in reader
-                ]
-            except (TypeError, ValueError) as error:
-                raise InputError(
-                    f"{path}: not a history: line {reader.line_num}: {error}"
-                ) from error
+                raise ValueError(f"its columns are {short(reader.fieldnames)}")
+            for number, row in enumerate(reader, start=1):
+                rows.append({name: float(value) for name, value in row.items()} | {"epoch": number})
+                if int(row["epoch"]) != number or not all(map(math.isfinite, rows[-1].values())):
+                    raise ValueError(f"epoch {number} is {short(list(row.values()))}")
+        except (csv.Error, TypeError, ValueError) as error:
+            raise InputError(f"{path}: not a history: {error} (line {reader.line_num})") from error
         return cls(rows)
+
+
+def checked_row(value: Any) -> dict[str, float]:
+    """A JSON-like value as a row of a history. Raises ValueError if it is something else."""
+    if not isinstance(value, dict) or value.keys() != {*History.COLUMNS}:
+        raise ValueError(f"not what is measured after an epoch: {short(value)}")
+    for number in value.values():
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise ValueError(f"not what is measured after an epoch: {short(value)}")
+    return value
 
 
 def rank(row: Mapping[str, float]) -> tuple[float, float]:

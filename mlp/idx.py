@@ -6,7 +6,6 @@ A file may be compressed by gzip: its content says so, whatever its name.
 import gzip
 import io
 import math
-import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mlp.files import InputError
+from mlp.files import InputError, file_size
 
 IMAGES_MAGIC = 0x00000803  # unsigned bytes in three dimensions: image, row, column
 LABELS_MAGIC = 0x00000801  # unsigned bytes in one dimension
@@ -32,9 +31,7 @@ def _open(path: Path, magic: int) -> Iterator[tuple[BinaryIO, tuple[int, ...], i
 
     A plain file has that length; a compressed one is long enough that it may have.
     """
-    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its other end
-        raise InputError(f"{path}: not a regular file")
-    size = path.stat().st_size
+    size = file_size(path)
     header_size = 4 + 4 * (magic & 0xFF)
     with path.open("rb") as raw:
         compressed = raw.peek(2)[:2] == GZIP_MAGIC

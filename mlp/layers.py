@@ -95,7 +95,11 @@ class Affine(Layer):
     (`init="glorot"`; Glorot and Bengio 2010). Uniform rather than normal, because uniform draws
     need no logarithm, whose last bit depends on the C library.
 
+    `Affine(784, 256, rng=rng)` draws W; `Affine(W, b)` takes copies of given arrays.
+
     bias: False if b is to stay zero, because a `BatchNorm` follows, which adds one of its own.
+
+    Raises ValueError if given arrays do not fit each other.
     """
 
     weights = ("W",)
@@ -103,20 +107,28 @@ class Affine(Layer):
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
+        inputs: int | Array,
+        outputs: int | Array,
         *,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None = None,
         init: Literal["he", "glorot"] = "he",
         bias: bool = True,
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__()
         self.biases = ("b",) if bias else ()
-        variance = 2 / inputs if init == "he" else 2 / (inputs + outputs)
-        limit = math.sqrt(3 * variance)
-        self.W: Array = rng.uniform(-limit, limit, (inputs, outputs)).astype(dtype)
-        self.b: Array = np.zeros(outputs, dtype)
+        self.W: Array
+        self.b: Array
+        if isinstance(inputs, np.ndarray) and isinstance(outputs, np.ndarray):
+            if inputs.ndim != 2 or outputs.shape != inputs.shape[1:]:
+                raise ValueError(f"W of shape {inputs.shape} and b of shape {outputs.shape}")
+            self.W, self.b = inputs.copy(), outputs.astype(inputs.dtype)
+        else:
+            assert rng is not None
+            variance = 2 / inputs if init == "he" else 2 / (inputs + outputs)
+            limit = math.sqrt(3 * variance)
+            self.W = rng.uniform(-limit, limit, (inputs, outputs)).astype(dtype)
+            self.b = np.zeros(outputs, dtype)
         self.dW: Array = np.zeros_like(self.W)
         self.db: Array = np.zeros_like(self.b)
 

@@ -98,6 +98,54 @@ def macro_micro_average(confusion: NDArray[np.int64]) -> MacroMicroAverage:
     return MacroMicroAverage(macro, Average(accuracy, accuracy, accuracy))
 
 
+class Calibration(NamedTuple):
+    """How sure a classifier is, and how often it is right then, bin by bin of confidence.
+
+    confidence, accuracy: means over the samples of each bin (bins,), 0 where there are none.
+    support: samples of each bin (bins,).
+    """
+
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    support: NDArray[np.int64]
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: the mean distance between confidence and accuracy, bins
+        weighted by their samples (Naeini et al. 2015; Guo et al. 2017)."""
+        distance = np.abs(self.confidence - self.accuracy)
+        return float(distance @ self.support / max(self.support.sum(), 1))
+
+
+def calibration(
+    probabilities: NDArray[np.floating], t: NDArray[np.integer], bins: int = 15
+) -> Calibration:
+    """Probabilities (N, K) and labels t (N,) to bins of equal width over confidence, which is the
+    probability of the guess.
+
+    Raises InputError as `mlp.checks.labels` does.
+    """
+    t = labels(t, count=len(probabilities), classes=probabilities.shape[1])
+    y = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    support = np.bincount(place, minlength=bins)
+    n = np.maximum(support, 1)
+    sure, right = (np.bincount(place, values, bins) / n for values in (confidence, y == t))
+    return Calibration(sure, right, support)
+
+
+def top_k_accuracy(probabilities: NDArray[np.floating], t: NDArray[np.integer], k: int) -> float:
+    """Share of the samples whose label t (N,) is among the k most probable of (N, K).
+
+    A label that is as probable as others counts as behind them. Raises InputError as
+    `mlp.checks.labels` does.
+    """
+    t = labels(t, count=len(probabilities), classes=probabilities.shape[1])
+    mine = probabilities[np.arange(len(t)), t][:, None]
+    return float(np.mean((probabilities >= mine).sum(axis=1) <= k))
+
+
 def wilson_interval(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
     """Score interval of a proportion of `hits` in `n` (Wilson 1927); `z` = 1.96 gives 95 %."""
     p = hits / n

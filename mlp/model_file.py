@@ -3,12 +3,16 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlp.arrays import Array
-from mlp.files import InputError, read_npz, write_npz
+from mlp.checks import class_names, image_shape
+from mlp.files import InputError, parse_json, read_npz, reason, short, write_npz
+
+if TYPE_CHECKING:
+    from mlp.module import Module
 
 
 def write_model_file(
@@ -29,11 +33,36 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]
     """
     arrays = read_npz(path)
     try:
-        header = json.loads(str(arrays.pop("json")[()]))
-        if not header.keys() >= {"architecture", "metadata"}:
-            raise KeyError("architecture and metadata")
-        if not all(np.issubdtype(array.dtype, np.floating) for array in arrays.values()):
-            raise TypeError("numbers")
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a model file ({type(error).__name__}: {error})") from error
+        header = parse_json(str(arrays.pop("json")[()]))
+        for part in ("architecture", "metadata"):
+            if not isinstance(header[part], dict):
+                raise TypeError(f"{part} {short(header[part])}")
+        for name, array in arrays.items():
+            if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+                raise TypeError(f"{name} of type {array.dtype}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} has numbers that are not finite")
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a model file ({reason(error)})") from error
     return header, arrays
+
+
+def described(model: "Module", name: object) -> tuple[list[str], tuple[int, int]]:
+    """The class names and the image shape of a model whose file is called `name`.
+
+    Raises InputError if its metadata lacks them, or they do not fit the network.
+    """
+    try:
+        classes = class_names(model.metadata["classes"])
+        rows, columns = image_shape(model.metadata["image_shape"])
+    except KeyError as error:
+        raise InputError(f"{name}: its metadata lacks {error}") from error
+    except InputError as error:
+        raise InputError(f"{name}: its metadata: {error}") from error
+    sizes = model.sizes()
+    if sizes != (rows * columns, len(classes)):
+        raise InputError(
+            f"{name}: {rows}×{columns} pixels and {len(classes)} classes, "
+            f"but its network takes {sizes[0]} numbers and returns {sizes[1]}"
+        )
+    return classes, (rows, columns)

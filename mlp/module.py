@@ -1,7 +1,9 @@
 """Networks: a stack of layers over one flat vector of parameters."""
 
 import copy
+import itertools
 import math
+import operator
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mlp.arrays import Array, Rows, aligned_zeros
-from mlp.checks import labels, samples
-from mlp.files import InputError
+from mlp.checks import labels, normalisation, samples
+from mlp.files import InputError, reason, short
 from mlp.functions import softmax
 from mlp.layers import (
     Affine,
@@ -196,9 +198,11 @@ class Module:
         mine = dict(self._named_parameters())
         found, expected = ({k: v.shape for k, v in some.items()} for some in (arrays, mine))
         if found != expected:
-            raise InputError(f"{path}: a model of another shape: {found}; this network: {expected}")
+            shapes = f"{short(found)}; this network: {short(expected)}"
+            raise InputError(f"{path}: a model of another shape: {shapes}")
         if header["architecture"] != self.architecture():
-            raise InputError(f"{path}: a model of another architecture: {header['architecture']}")
+            other = short(header["architecture"])
+            raise InputError(f"{path}: a model of another architecture: {other}")
         for name, array in arrays.items():
             mine[name][...] = array
         self.metadata = header["metadata"]
@@ -281,11 +285,14 @@ class MLP(Module):
     ) -> None:
         if activation not in ("relu", "sigmoid"):
             raise ValueError(f"activation {activation!r}: relu and sigmoid are known")
-        self.input_size = input_size
-        self.hidden_sizes = list(hidden_sizes)
-        self.output_size = output_size
+        # Python's own numbers, which a model file takes
+        self.input_size = input_size = operator.index(input_size)
+        self.hidden_sizes = [operator.index(size) for size in hidden_sizes]
+        self.output_size = output_size = operator.index(output_size)
         self.activation = activation
-        self.normalisation = dict(normalisation) if normalisation else None
+        self.normalisation = (
+            {k: float(v) for k, v in normalisation.items()} if normalisation else None
+        )
         self.batch_norm = batch_norm
         layers: list[Layer] = []
         if normalisation:
@@ -294,7 +301,7 @@ class MLP(Module):
             layers.append(Dropout(input_dropout, rng=rng))
         init: Literal["he", "glorot"] = "he" if activation == "relu" else "glorot"
         inputs = input_size
-        for outputs in hidden_sizes:
+        for outputs in self.hidden_sizes:
             layers.append(
                 Affine(inputs, outputs, rng=rng, init=init, bias=not batch_norm, dtype=dtype)
             )
@@ -326,10 +333,21 @@ class MLP(Module):
         header, arrays = read_model_file(path)
         architecture = header["architecture"]
         try:
-            dtype = np.result_type(*arrays.values())
+            sizes = [architecture["input_size"], *architecture["hidden_sizes"]]
+            sizes.append(architecture["output_size"])
+            if any(type(size) is not int or size < 1 for size in sizes):
+                raise TypeError("a size is no whole number from 1 up")
+            # weights, counted before memory is taken; `load_parameters` compares each shape
+            needed = sum(inputs * outputs for inputs, outputs in itertools.pairwise(sizes))
+            if needed > (found := sum(array.size for array in arrays.values())):
+                raise ValueError(f"a model of another shape: its arrays hold {found:,} numbers")
+            normalisation(architecture.get("normalisation"))
             # the draws are written over at once
+            dtype = np.result_type(np.float32, *arrays.values())
             model = cls(**architecture, rng=np.random.default_rng(0), dtype=dtype)
-        except (TypeError, ValueError, ArithmeticError) as error:
-            raise InputError(f"{path}: a model file, but not of an MLP: {architecture}") from error
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+            raise InputError(
+                f"{path}: a model file, but not of an MLP: {short(architecture)} ({reason(error)})"
+            ) from error
         model.load_parameters(path)
         return model

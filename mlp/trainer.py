@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 from mlp.augment import Augmentation
 from mlp.checks import labels, samples
 from mlp.data import Batches, Dataset
-from mlp.files import InputError, read_json, read_npz, write_json, write_npz
-from mlp.history import History, rank
+from mlp.files import InputError, read_json, read_npz, reason, write_json, write_npz
+from mlp.history import History, checked_row, rank
 from mlp.module import Module
 from mlp.optimizer import Optimizer
 from mlp.progress import training_bar
@@ -154,8 +154,15 @@ class Trainer:
         write_json(path, self.best_metrics)
 
     def load_best_metrics(self, path: str | Path) -> dict[str, float]:
-        """Read what `save_best_metrics` wrote into `best_metrics`, which later epochs must beat."""
-        self.best_metrics = read_json(path)
+        """Read what `save_best_metrics` wrote into `best_metrics`, which later epochs must beat.
+
+        Raises InputError if it is something else, and changes nothing then.
+        """
+        value = read_json(path)
+        try:
+            self.best_metrics = checked_row(value) if value != {} else {}
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from error
         return self.best_metrics
 
     def save_checkpoint(self, path: str | Path) -> None:
@@ -196,8 +203,7 @@ class Trainer:
             if at_most is not None and len(history) > at_most:
                 raise InputError(f"{path}: has gone {len(history)} epochs, more than {at_most}")
             for row in [*history, *([best] if best else [])]:
-                if row.keys() != {*History.COLUMNS} or not all(map(math.isfinite, row.values())):
-                    raise ValueError("a row of its history")
+                checked_row(row)
             vectors = {"params": model.params, "best_params": model.params}
             if state["steps"]:
                 names = {name: f"optimizer.{name}" for name in optimizer.arrays}
@@ -213,9 +219,7 @@ class Trainer:
             generators = zip(self._generators(), header["generators"], strict=True)
             states = [_state(generator, of) for generator, of in generators]
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InputError(
-                f"{path}: not a checkpoint ({type(error).__name__}: {error})"
-            ) from error
+            raise InputError(f"{path}: not a checkpoint ({reason(error)})") from error
         self._last_params[:] = arrays["params"]
         model.params[:] = self._best_params[:] = arrays["best_params"]
         self.optimizer.load_state_dict(state)

@@ -4,31 +4,32 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from mlp.data import load_dataset
+from mlp.data import load_problem
 from mlp.files import write_json, write_npz, write_text
 from mlp.functions import softmax
 from mlp.idx import read_pair
 from mlp.metrics import (
+    calibration,
     confusion_matrix,
     examples,
     macro_micro_average,
     per_class,
+    top_k_accuracy,
     wilson_interval,
 )
-from mlp.module import MLP
 from stages import run
 from stages.paths import (
     CONFUSION,
     EXAMPLES,
     METRICS,
     MISTAKES,
-    MODEL,
     PER_CLASS,
     PROCESSED,
     TEST,
     TEST_IMAGES,
     TEST_LABELS,
 )
+from stages.results import read_model
 
 SHOWN_MISTAKES = 24
 SHOWN_OF_A_CELL = 12  # of the confusion matrix, on the report's page
@@ -36,29 +37,31 @@ SHOWN_PIXELS = 560_000  # of all of them: half a byte each, so that their pictur
 
 
 def main() -> None:
-    model = MLP.from_file(MODEL)
-    classes = np.array(model.metadata["classes"])
+    model, names, _, metadata = read_model()
+    classes, val = np.array(names), load_problem(PROCESSED).val
     images, t = read_pair(TEST_IMAGES, TEST_LABELS, len(classes))
     x = images.reshape(len(images), -1)
     with threadpool_limits(1, user_api="blas"):
         logits = model.predict_logits(x)
         loss, accuracy = model.evaluate_logits(logits, t)
-        val_accuracy = model.compute_accuracy(*load_dataset(PROCESSED, "val"))
+        val_accuracy = model.compute_accuracy(*val)
 
     probabilities = softmax(logits)
     y = probabilities.argmax(axis=1)
     confusion = confusion_matrix(t, y, len(classes))
-    average = macro_micro_average(confusion)
+    average, reliability = macro_micro_average(confusion), calibration(probabilities, t)
     low, high = wilson_interval(int(np.trace(confusion)), len(t))
     metrics = {
+        "val_accuracy": val_accuracy,
         "test_accuracy": accuracy,
         "test_loss": loss,
-        "val_accuracy": val_accuracy,
         "macro_f1": average.macro.f1,
+        "top2_accuracy": top_k_accuracy(probabilities, t, 2),
+        "calibration_error": reliability.error,
         # lists, because `dvc metrics show` leaves lists out of its table, which so fits a screen
         "test_accuracy_95_percent_interval": [low, high],
         "averages": [{"over": name, **row._asdict()} for name, row in average._asdict().items()],
-        "hyper_parameters": [model.metadata["hyper_parameters"]],
+        "hyper_parameters": [metadata.hyper_parameters],
     }
     if absent := int(np.count_nonzero(confusion.sum(axis=1) == 0)):
         metrics["classes_without_samples"] = absent  # each counts as 0 in the macro averages

@@ -1,23 +1,30 @@
 """The schema of params.yaml."""
 
 import math
-import reprlib
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, model_validator
 from ruamel.yaml import YAML
 
 from mlp.files import InputError
+from stages.schema import (
+    SIZES,
+    Activation,
+    Amount,
+    Count,
+    OptimizerName,
+    Part,
+    Rate,
+    Section,
+    Size,
+    Text,
+    Texts,
+    check,
+    items,
+    pattern,
+    whole,
+)
 
 PARAMS = Path("params.yaml")
 # Before it runs a stage, DVC removes the stage's outs
@@ -31,28 +38,6 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
-# A description completes "allowed is …" in error messages; choices describe themselves
-def whole(low: int, high: int) -> Any:
-    return Field(ge=low, le=high, description=f"a whole number from {low:,} to {high:,}")
-
-
-def items(low: int, high: int, kind: str) -> Any:
-    text = f"a list of different {kind}, {low} to {high} of them"
-    return Field(min_length=low, max_length=high, description=text)
-
-
-def pattern(regex: str, longest: int, description: str) -> Any:
-    return Field(pattern=regex, max_length=longest, description=description)
-
-
-Float = Annotated[float, Field(allow_inf_nan=False)]
-Rate = Annotated[Float, Field(gt=0, description="a number above 0")]
-Amount = Annotated[Float, Field(ge=0, description="a number from 0 up")]
-Size = Annotated[int, whole(1, 10_000)]  # of a layer
-SIZES = "whole numbers from 1 to 10,000"
-Count = Annotated[int, whole(1, 1_000_000)]
-Text = Annotated[str, pattern(r"^[^\x00-\x1f\x7f-\x9f]+$", 1000, "a text of one line")]
-Texts = Annotated[list[Text], Field(max_length=100, description="a list of up to 100 texts")]
 FileName = Annotated[
     str, pattern("^[A-Za-z0-9_][A-Za-z0-9._-]*$", 100, "a file's name: letters, digits, . _ -")
 ]
@@ -65,13 +50,7 @@ Classes = Annotated[list[Text], AfterValidator(_distinct), items(2, 256, "names"
 Sizes = Annotated[list[Size], AfterValidator(_distinct), items(1, 100, SIZES)]
 Rates = Annotated[list[Rate], AfterValidator(_distinct), items(1, 100, "numbers above 0")]
 Amounts = Annotated[list[Amount], AfterValidator(_distinct), items(1, 100, "numbers from 0 up")]
-Activation = Literal["relu", "sigmoid"]
-OptimizerName = Literal["sgd", "momentum", "adam"]
 Best = Literal["best"]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class Base(Section):
@@ -138,8 +117,23 @@ class Train(Section):
     optimizer: Best | OptimizerName
     epochs: Count
     batch_size: Count
+    schedule: Literal["inverse_time", "cosine"]
     lr_decay: Amount
-    patience: Count
+    warmup: Part
+    weight_decay: Amount
+    label_smoothing: Part
+    flip: bool
+    shift: Annotated[int, whole(0, 100)]
+    input_dropout: Part
+    dropout: Part
+    batch_norm: bool
+    patience: Count | None
+
+    @model_validator(mode="after")
+    def _meant(self) -> "Train":
+        if self.lr_decay and self.schedule != "inverse_time":
+            raise ValueError(f"lr_decay {self.lr_decay:g} is for inverse_time: it must be 0 here")
+        return self
 
 
 class Params(Section):
@@ -150,10 +144,8 @@ class Params(Section):
     train: Train
 
 
-# The hyper-parameters that make a configuration (`mlp.trainer.make_trainer`), and those of them
-# that the grid varies
+# What the grid varies
 SEARCHED = ("hidden_size1", "hidden_size2", "lr", "l2_reg")
-CONFIGURATION = (*SEARCHED, "activation", "optimizer")
 
 
 def load() -> Params:
@@ -162,7 +154,7 @@ def load() -> Params:
     Raises InputError that names the key, its value and what is allowed.
     """
     try:
-        return check(read())
+        return check(read(), Params)
     except InputError as error:
         raise InputError(f"{PARAMS}: {error}; {WAY_BACK}") from error
 
@@ -185,74 +177,3 @@ def read(path: Path = PARAMS) -> Any:
         place = f" in line {mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise InputError(f"not YAML{place}: {problem:.200}") from error
-
-
-def check(values: Any) -> Params:
-    try:
-        return Params.model_validate(values)
-    except ValidationError as error:
-        raise InputError(_explain(error, values)) from error
-
-
-def _explain(error: ValidationError, values: Any) -> str:
-    """The first thing that is wrong, in the words of params.yaml rather than of the schema."""
-    first = error.errors()[0]
-    section: type[Section] | None = Params
-    allowed = f"sections {', '.join(Params.model_fields)}"
-    key: list[str] = []
-    for part in first["loc"]:
-        if section is None:  # inside a value: positions in lists, branches of unions
-            break
-        key.append(str(part))
-        if part not in section.model_fields:
-            known = ", ".join(section.model_fields)
-            return f"{'.'.join(key):.200}: unknown; allowed here: {known}"
-        field = section.model_fields[str(part)]
-        kind = field.annotation
-        section = kind if isinstance(kind, type) and issubclass(kind, Section) else None
-        allowed = ", ".join(section.model_fields) if section else _words(field)
-        if first["type"] != "missing" or part != first["loc"][-1]:
-            values = values[part]
-    name = ".".join(key) or "the file"
-    if first["type"] == "missing":
-        return f"{name}: missing; allowed is {allowed}"
-    if first["type"] == "value_error" and section:
-        return f"{name}: {first['ctx']['error']}"
-    if first["type"] == "string_type":  # 0, null or 2001-01-01, which are no text to YAML
-        allowed += ", in quotes"
-    return f"{name}: {_short(values)}; allowed is {allowed}"
-
-
-def _short(value: Any) -> str:
-    """A value in at most some hundred characters: repr() itself fills the memory with lists that
-    hold each other by anchors."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 100
-    try:
-        return short.repr(value)
-    except ValueError:  # of an integer with thousands of digits
-        return "a number too long to show"
-
-
-def _words(kind: Any) -> str:
-    """What a field takes: its description, or that of its type."""
-    if isinstance(kind, FieldInfo):
-        return kind.description or _words(kind.annotation)
-    if get_origin(kind) is Annotated:
-        return next(m.description for m in kind.__metadata__ if getattr(m, "description", None))
-    if get_origin(kind) in (Union, UnionType):
-        kinds = get_args(kind)
-        choices = [choice for part in kinds for choice in _choices(part)]
-        rest = [_words(part) for part in kinds if not _choices(part)]
-        return ", or ".join(filter(None, (_either(choices), *rest)))
-    return _either(_choices(kind))
-
-
-def _choices(kind: Any) -> list[str]:
-    if get_origin(kind) is Literal:
-        return [str(choice) for choice in get_args(kind)]
-    return ["null"] if kind is type(None) else []
-
-
-def _either(choices: list[str]) -> str:
-    return " or ".join(filter(None, (", ".join(choices[:-1]), *choices[-1:])))

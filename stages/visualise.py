@@ -1,11 +1,11 @@
 """Draw the figures, and write the page that shows all results: reports/index.html."""
 
+import math
+
 import pandas as pd
 
-from mlp.files import read_json, read_npz, write_text
-from mlp.history import History
+from mlp.files import InputError, write_text
 from mlp.layers import Affine
-from mlp.module import MLP
 from mlp.plots.evaluation import confusion, mistakes
 from mlp.plots.network import network
 from mlp.plots.search import grid_heatmaps
@@ -14,32 +14,26 @@ from mlp.plots.training import learning_curves
 from mlp.plots.weights import neurons, weight_distributions
 from mlp.weights import weight_statistics
 from stages import run
-from stages.paths import (
-    BEST_PARAMS,
-    EXAMPLES,
-    FIGURES,
-    GRID_SEARCH,
-    HISTORY,
-    MISTAKES,
-    MODEL,
-    PAGE,
-    SPRITE,
-    TEST,
-    WEIGHTS,
-)
+from stages.paths import EXAMPLES, FIGURES, MISTAKES, MODEL, PAGE, SPRITE, TEST, WEIGHTS
 from stages.report import page, read_run
 from stages.report.sprite import write_sprite
+from stages.results import read_arrays, read_history, read_model, read_search, read_winner
 
 
 def main() -> None:
     measured = read_run()
-    model = MLP.from_file(MODEL)
-    classes, shape = model.metadata["classes"], tuple(model.metadata["image_shape"])
+    model, classes, shape, metadata = read_model()
     weights = [layer.W for layer in model.layers if isinstance(layer, Affine)]
     statistics = [weight_statistics(W) for W in weights]
-    [winner] = read_json(BEST_PARAMS)
-    search, history = pd.read_csv(GRID_SEARCH), History.from_csv(HISTORY)
-    test, wrong, examples = read_npz(TEST), read_npz(MISTAKES), read_npz(EXAMPLES)
+    if len(weights) < 2:
+        raise InputError(f"{MODEL}: a network without a hidden layer; the figures show its neurons")
+    winner = read_winner().model_dump()
+    k, label = len(classes), ("iu", (None,), len(classes) - 1)
+    test = read_arrays(TEST, confusion=("iu", (k, k), math.inf), image=("u", shape, 255))
+    answered = {"images": ("u", (None, *shape), 255), "t": label, "y": label}
+    answered |= {"confidence": ("f", (None,), 1)}
+    wrong, examples = read_arrays(MISTAKES, **answered), read_arrays(EXAMPLES, **answered)
+    search, (history, best) = read_search(), read_history(metadata.best_metrics)
 
     figures = {
         "network": network(
@@ -50,7 +44,7 @@ def main() -> None:
             classes=classes,
             image=test["image"],
         ),
-        "learning_curves": learning_curves(history, model.metadata["best_metrics"]["epoch"]),
+        "learning_curves": learning_curves(history, best),
         "grid_search": grid_heatmaps(search, winner),
         "confusion": confusion(test["confusion"], classes),
         "mistakes": mistakes(**wrong, classes=classes),
@@ -64,6 +58,7 @@ def main() -> None:
         winner=winner,
         search=search,
         history=history,
+        best=best,
         confusion=test["confusion"],
         examples=examples,
         mistakes=wrong,

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from garments import CLASSES, describe, garments, untrained_model
 
-from mlp.export import described, steps, write_onnx
+from mlp.export import steps, write_onnx
 from mlp.files import InputError
 from mlp.functions import relu, sigmoid, softmax
 from mlp.layers import Affine, Layer
+from mlp.model_file import described
 from mlp.module import MLP, Module
 
 ROOT = Path(__file__).parent.parent
@@ -98,8 +99,12 @@ def test_a_layer_that_nobody_has_translated(rng):
     ("metadata", "message"),
     [
         ({}, "its metadata lacks 'classes'"),
-        ({"classes": 3, "image_shape": [28, 28]}, "no list of classes"),
-        ({"classes": CLASSES, "image_shape": [28]}, "no list of classes and image shape"),
+        ({"classes": 3, "image_shape": [28, 28]}, "classes 3: a list of names is needed"),
+        ({"classes": "0123456789", "image_shape": [28, 28]}, "a list of names is needed"),
+        ({"classes": [*CLASSES[:9], 9], "image_shape": [28, 28]}, "a list of names is needed"),
+        ({"classes": CLASSES, "image_shape": [28]}, r"image_shape \[28\]: rows and columns are"),
+        ({"classes": CLASSES, "image_shape": "28"}, "rows and columns are needed"),
+        ({"classes": CLASSES, "image_shape": [-28, -28]}, "rows and columns are needed"),
         ({"classes": CLASSES[1:], "image_shape": [28, 28]}, "28×28 pixels and 9 classes, but"),
         ({"classes": CLASSES, "image_shape": [28, 27]}, "its network takes 784 numbers"),
     ],

@@ -15,6 +15,7 @@ from mlp.layers import (
     Softmax,
     SoftmaxWithLoss,
 )
+from mlp.module import Module
 
 
 def affine(dtype=np.float64):
@@ -129,6 +130,25 @@ def test_relu_passes_no_gradient_at_zero():
     layer = ReLU()
     layer.forward(np.array([[-1.0, 0, 1]]), training=True)
     np.testing.assert_array_equal(layer.backward(np.ones((1, 3))), [[0, 0, 1]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_affine_from_given_arrays(dtype):
+    W, b = np.array([[1, 2, 3], [4, 5, 6]], dtype), np.array([0.5, 0, -1], dtype)
+    layer = Affine(W, b)
+    # 1·1 + 2·4 + 0.5, 1·2 + 2·5, 1·3 + 2·6 - 1
+    np.testing.assert_array_equal(layer.forward(np.array([[1, 2]], dtype)), [[9.5, 12, 14]])
+    assert layer.W.dtype == layer.dW.dtype == layer.db.dtype == dtype
+    layer.W += 1
+    assert W[0, 0] == 1  # copies
+    network = Module([Affine(W, b), ReLU(), Affine(W.T.copy(), np.zeros(2, dtype))])
+    assert network.predict(np.array([[1, 2]], dtype)).tolist() == [1]
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (2,)), ((3,), (3,)), ((2, 3), (1, 3))])
+def test_affine_from_arrays_that_do_not_fit(shapes):
+    with pytest.raises(ValueError, match="of shape"):
+        Affine(*map(np.zeros, shapes))
 
 
 def test_softmax_with_loss_by_hand():

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from mlp.metrics import confusion_matrix, macro_micro_average, per_class, wilson_interval
+from mlp.files import InputError
+from mlp.metrics import (
+    calibration,
+    confusion_matrix,
+    macro_micro_average,
+    per_class,
+    top_k_accuracy,
+    wilson_interval,
+)
 
 # truth 0: two of three right, one taken for 1; truth 1: right; truth 2: one right, one taken for 0
 T = np.array([0, 0, 0, 1, 2, 2])
@@ -83,3 +91,46 @@ def test_wilson_interval_narrows_with_n_and_widens_with_z():
     low, high = wilson_interval(9000, 10000)
     assert 0.89 < low < 0.9 < high < 0.91
     assert wilson_interval(9000, 10000, z=3)[0] < low
+
+
+# --- calibration ----------------------------------------------------------------------------------
+
+
+def test_calibration_by_hand():
+    # sure by 0.6 and 0.8 in the second of two bins, 0.5 in the first, which includes its upper end
+    probabilities = np.array([[0.6, 0.4], [0.2, 0.8], [0.5, 0.5]])
+    found = calibration(probabilities, np.array([0, 0, 0]), bins=2)
+    np.testing.assert_allclose(found.confidence, [0.5, 0.7])
+    np.testing.assert_allclose(found.accuracy, [1, 0.5])  # of equals, the first is the guess
+    np.testing.assert_array_equal(found.support, [1, 2])
+    # (1 · |0.5 - 1| + 2 · |0.7 - 0.5|) / 3
+    assert found.error == pytest.approx(0.9 / 3)
+
+
+def test_calibration_of_what_is_always_sure():
+    found = calibration(np.eye(3), np.array([0, 1, 1]))
+    assert found.support.tolist() == [0] * 14 + [3]
+    assert found.error == pytest.approx(1 / 3)
+
+
+def test_perfect_calibration(rng):
+    """Labels drawn by the probabilities themselves."""
+    probabilities = rng.dirichlet([0.3, 0.3, 0.3], 40_000)
+    t = (probabilities.cumsum(axis=1) < rng.random((40_000, 1))).sum(axis=1)
+    assert calibration(probabilities, t).error < 0.01
+    assert calibration(probabilities**2 / (probabilities**2).sum(1)[:, None], t).error > 0.05
+
+
+def test_top_k_accuracy_by_hand():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.4, 0.4, 0.2]])
+    t = np.array([1, 0, 1])
+    # a label as probable as another is behind it
+    found = [top_k_accuracy(probabilities, t, k) for k in (1, 2, 3)]
+    assert found == pytest.approx([0, 2 / 3, 1])
+
+
+@pytest.mark.parametrize("measure", [calibration, lambda p, t: top_k_accuracy(p, t, 2)])
+@pytest.mark.parametrize("t", [[0, 3], [0], [-1, 0], [0.0, 1.0]])
+def test_labels_that_do_not_fit_probabilities(measure, t):
+    with pytest.raises(InputError):
+        measure(np.full((2, 3), 1 / 3), np.array(t))

@@ -757,3 +757,11 @@ def test_pixels_between_zero_and_one_are_warned_of(rng):
         MLP(4, [3], 2, rng=rng).predict(images / 255)  # it has no pixels
     with pytest.warns(UserWarning, match="between 0 and 1"):
         model.predict(images / 255)
+
+
+def test_numpys_numbers_as_sizes(rng, tmp_path):
+    t = rng.integers(0, 3, 9)
+    normalisation = {"mean": np.float32(0.5), "std": np.float64(0.25)}
+    model = MLP(np.int64(4), [np.uint8(8)], t.max() + 1, normalisation=normalisation, rng=rng)
+    model.save_parameters(tmp_path / "model.npz")
+    np.testing.assert_array_equal(MLP.from_file(tmp_path / "model.npz").params, model.params)

@@ -27,8 +27,8 @@ from mlp.search import (
     rungs_of,
     winner,
 )
-from mlp.search.journal import Journal
-from mlp.search.trial import SOURCES, Trial, meaning
+from mlp.search.journal import Journal, _digest, entries
+from mlp.search.trial import NO_RESULT, SOURCES, Trial, meaning
 
 SPACE = {
     "hidden_size1": [64, 128, 256],
@@ -36,6 +36,9 @@ SPACE = {
     "lr": [0.01, 0.001, 0.0001],
     "l2_reg": [0.0001, 0.001, 0.01],
 }
+
+
+ROW = {"seed": 0, "parameters": 9, "epochs": 3, **NO_RESULT, "val_accuracy": 0.5, "status": "ok"}
 
 
 @pytest.fixture
@@ -334,8 +337,7 @@ def test_checkpoints_save_time_and_may_be_lost(recipe, problem, tmp_path):
 
 
 def test_journal_knows_a_trial_by_all_that_decides_it(recipe, problem, tmp_path):
-    row = {"status": "ok", "val_accuracy": 0.5}
-    trial = Trial(recipe, 0)
+    row, trial = ROW, Trial(recipe, 0)
     Journal(tmp_path, problem).put(trial, row)
     assert Journal(tmp_path, problem).get(trial) == row
     assert trial in Journal(tmp_path, problem)
@@ -382,7 +384,7 @@ def test_every_part_of_a_recipe_is_tried():
 
 def test_entries_of_another_version_are_not_found(recipe, problem, tmp_path, monkeypatch):
     journal = Journal(tmp_path, problem)
-    journal.put(Trial(recipe, 0), {"status": "ok"})
+    journal.put(Trial(recipe, 0), ROW)
     monkeypatch.setattr("mlp.search.journal.context", lambda _: {"sources": ["other"]})
     assert Journal(tmp_path, problem).get(Trial(recipe, 0)) is None
 
@@ -390,10 +392,44 @@ def test_entries_of_another_version_are_not_found(recipe, problem, tmp_path, mon
 @pytest.mark.parametrize("harm", [{}, {"digest": "0"}, {"row": [1]}, {"recipe": None}])
 def test_damaged_entries_are_not_believed(harm, recipe, problem, tmp_path):
     journal, trial = Journal(tmp_path, problem), Trial(recipe, 0)
-    journal.put(trial, {"status": "ok"})
+    journal.put(trial, ROW)
     [path] = tmp_path.iterdir()
     write_json(path, (read_json(path) | harm) if harm else [])
     assert trial not in journal
+    with pytest.warns(UserWarning, match="training this trial again"):
+        assert journal.get(trial) is None
+
+
+# A row, or a recipe, that is not what a search writes
+MISTYPED = [
+    *({"row": {name: value}} for name in ROW for value in ([], None, True)),
+    {"row": {"seed": 0.0}},
+    {"row": {"val_accuracy": "0.5"}},
+    {"row": {"val_accuracy": 1e999}},
+    {"row": {"train_loss": 10**400}},
+    {"recipe": {"lr": "0.1"}},
+    {"recipe": {"hidden_sizes": 8}},
+    {"recipe": {"hidden_sizes": [8, "6"]}},
+    {"recipe": {"epochs": 3.0}},
+    {"recipe": {"patience": "never"}},
+]
+
+
+@pytest.mark.parametrize("harm", [*MISTYPED, {"row": None}], ids=str)
+def test_entries_of_other_types_are_not_believed_whatever_their_digest(
+    harm, recipe, problem, tmp_path
+):
+    journal, trial = Journal(tmp_path, problem), Trial(recipe, 0)
+    journal.put(trial, ROW)
+    [path] = tmp_path.iterdir()
+    entry = read_json(path)
+    for part, change in harm.items():
+        entry[part] = entry[part] | change if change else {}
+    entry["digest"] = _digest([path.stem, entry["recipe"], entry["row"]])
+    path.write_text(json.dumps(entry))
+    assert trial not in journal
+    with pytest.warns(UserWarning, match="damaged|not JSON"):
+        assert not list(entries(tmp_path))
     with pytest.warns(UserWarning, match="training this trial again"):
         assert journal.get(trial) is None
 
@@ -425,9 +461,9 @@ def test_a_row_without_weights_is_not_enough_if_they_are_wanted(recipe, problem,
 
 def test_an_entry_under_another_name_is_not_believed(recipe, problem, tmp_path):
     journal, trial, other = Journal(tmp_path, problem), Trial(recipe, 0), Trial(recipe, 1)
-    journal.put(trial, {"status": "ok"})
+    journal.put(trial, ROW)
     [path] = tmp_path.iterdir()
-    journal.put(other, {"status": "ok"})
+    journal.put(other, ROW)
     [another] = set(tmp_path.iterdir()) - {path}
     another.write_bytes(path.read_bytes())
     assert other not in journal

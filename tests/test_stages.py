@@ -156,7 +156,7 @@ CASES: dict[str, tuple[str, Harm, str]] = {
     "test images of another size": ("preprocess", other_image_size, "images of 3×3 pixels, but"),
     "blank images": ("preprocess", blank_images, "all pixels of the training images have the same"),
     "model of another shape": ("evaluate", model_of_another_shape, "a model of another shape"),
-    "model of other images": ("evaluate", model_of_other_images, "this network takes (N, 7)"),
+    "model of other images": ("evaluate", model_of_other_images, "but its network takes 7 numbers"),
     "pickled model": ("evaluate", pickled_model, "refused, because it holds pickled content"),
     "bare pickle": ("evaluate", bare_pickle, "refused, because it holds pickled content"),
     "damaged winner": ("train-best", damaged_best_params, "reports/best_params.json"),

@@ -221,14 +221,25 @@ def test_history_csv_keeps_the_digits_of_small_learning_rates(build, tmp_path):
         "epoch,loss\n1,0.5\n",
         ",".join(History.COLUMNS) + "\n1,0.5\n",
         ",".join(History.COLUMNS) + "\n1" + 7 * ",high" + "\n",
+        ",".join(History.COLUMNS) + "\n1" + 8 * ",0" + "\n",
+        ",".join(History.COLUMNS) + "\n1" + 7 * ",nan" + "\n",
+        ",".join(History.COLUMNS) + "\n2" + 7 * ",0" + "\n",
+        ",".join(History.COLUMNS) + "\n1.5" + 7 * ",0" + "\n",
+        ",".join(History.COLUMNS) + "\n1" + 7 * ("," + 200_000 * "0") + "\n",
+        "epoch,\xff",
     ],
-    ids=["empty", "other columns", "short row", "no numbers"],
+    ids=[
+        *("empty", "other columns", "short row", "no numbers", "long row", "not finite"),
+        *("from epoch 2", "half an epoch", "a long field", "Latin-1"),
+    ],
 )
 def test_csv_that_is_no_history(content, tmp_path):
     path = tmp_path / "history.csv"
-    path.write_text(content)
-    with pytest.raises(InputError, match=r"history\.csv"):
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match=r"history\.csv") as error:
         History.from_csv(path)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 600
 
 
 # --- the best weights -----------------------------------------------------------------------------
@@ -520,6 +531,17 @@ def test_harmed_checkpoint_changes_nothing(harm, build, tmp_path):
     trainer.fit(2)
     twin.fit(2)
     assert same_run(trainer, twin)
+
+
+@pytest.mark.parametrize("value", [None, [], {"epoch": 1}, "x", [{}]])
+def test_best_metrics_that_are_none(value, build, tmp_path):
+    trainer = build()
+    trainer.fit(1)
+    before = trainer.best_metrics
+    write_json(tmp_path / "best.json", value)
+    with pytest.raises(InputError, match=r"best\.json"):
+        trainer.load_best_metrics(tmp_path / "best.json")
+    assert trainer.best_metrics == before
 
 
 @pytest.mark.parametrize("shape", [(90, 2, 3), (89, 1, 3), (90, 1, 4), (90, 3)])

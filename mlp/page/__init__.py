@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mlp.export import described, steps
+from mlp.export import steps
 from mlp.files import write_text
+from mlp.model_file import described
 from mlp.module import Module
 from mlp.pictures import Images
 

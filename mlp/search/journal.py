@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlp.data import Problem
-from mlp.files import InputError, read_json, read_npz, write_json, write_npz
-from mlp.search.trial import Row, Trial, context
+from mlp.files import InputError, read_json, read_npz, reason, short, write_json, write_npz
+from mlp.recipe import Recipe
+from mlp.search.trial import NO_RESULT, Row, Trial, context
+
+WHOLE, NUMBER = (int,), (int, float)
+ROW: dict[str, tuple[type, ...]] = {  # the types of what a row holds
+    **dict.fromkeys(("seed", "parameters", "epochs"), WHOLE),
+    **dict.fromkeys(NO_RESULT, NUMBER),
+    "best_epoch": WHOLE,
+    "status": (str,),
+}
 
 
 class Entry(NamedTuple):
@@ -91,8 +101,13 @@ def read_entry(path: Path) -> Entry:
         entry = Entry(path, dict(value["recipe"]), dict(value["row"]))
         if value["digest"] != _digest([path.stem, entry.recipe, entry.row]):
             raise ValueError("its digest is of another trial or row")
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+        Recipe(**entry.recipe)
+        for name, allowed in ROW.items():
+            number = entry.row[name]
+            if type(number) not in allowed or (allowed is NUMBER and not math.isfinite(number)):
+                raise TypeError(f"{name} {short(number)}")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: damaged ({reason(error)})") from error
     return entry
 
 

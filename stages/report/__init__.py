@@ -22,9 +22,10 @@ from mlp.history import History
 from mlp.metrics import macro_micro_average, per_class
 from mlp.module import MLP
 from mlp.weights import WeightStatistics, sparsity_verdict
-from stages.params import CONFIGURATION, SEARCHED, Params, Section, load
+from stages.params import SEARCHED, Params, load
 from stages.paths import LADDER, METRICS, MODEL
 from stages.report.sprite import ACROSS
+from stages.schema import Section
 
 Arrays = Mapping[str, NDArray[Any]]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -90,6 +91,7 @@ def page(
     winner: Mapping[str, Any],
     search: pd.DataFrame,
     history: History,
+    best: int,
     confusion: NDArray[np.int64],
     examples: Arrays,
     mistakes: Arrays,
@@ -98,7 +100,8 @@ def page(
 ) -> str:
     """The page's HTML.
 
-    winner, search: the search's winner and table. confusion: counts (K, K).
+    winner, search: the search's winner and table. best: number of the history's best epoch.
+    confusion: counts (K, K).
     examples, mistakes: images, t, y and confidence of samples to show, those of `examples` in the
         order in which `mlp.metrics.examples` has them, which is that of the sprite.
     statistics: of each layer's weights. figures: names of the figures that were drawn.
@@ -128,7 +131,7 @@ def page(
         recipe=recipe(params, winner, model.metadata["hyper_parameters"], published),
         per_class=zip(classes, *(v.tolist() for v in per_class(confusion)), strict=True),
         averages=macro_micro_average(confusion)._asdict(),
-        best=model.metadata["best_metrics"],
+        best=history.rows[[row["epoch"] for row in history.rows].index(best)],
         history=history,
         trials=trials(search, winner),
         searched=SEARCHED,
@@ -211,12 +214,12 @@ def recipe(
     published: Mapping[str, Any] | None,
 ) -> Iterator[dict[str, Any]]:
     """Each hyper-parameter: what was searched, what won, what was trained, what is published."""
-    for name in CONFIGURATION:
+    for name in winner:
         yield {
             "name": name,
             "searched": getattr(params.search, name),
             "won": winner[name],
-            "trained": trained[name],
+            "trained": trained.get(name, "–"),
             "published": published and published[name],
         }
 

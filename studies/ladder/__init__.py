@@ -11,6 +11,8 @@ from mlp.recipe import Recipe
 from stages.params import read
 
 PARAMS = Path("studies/ladder/params.yaml")
+OTHERS = Path("studies/ladder/others.csv")
+SECONDS = Path("studies/ladder/seconds.csv")
 DATA = Path("data/ladder")
 SOFT_LABELS = DATA / "soft_labels.npy"
 REPORTS = Path("reports/ladder")
@@ -18,6 +20,7 @@ MODELS, TABLE = REPORTS / "models.csv", REPORTS / "ladder.csv"
 FIGURE, PAGE = REPORTS / "ladder.png", REPORTS / "README.md"
 
 TEACHER, STUDENT, ENSEMBLE = "1024-1024", "distilled", "ensemble"
+UNTAUGHT = "batch-norm"  # the student's network without a teacher
 
 
 def rungs() -> dict[str, Recipe]:

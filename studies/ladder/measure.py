@@ -1,7 +1,5 @@
 """Measure all networks on the test set: once, after every choice has been made."""
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -13,7 +11,16 @@ from mlp.idx import read_pair
 from mlp.module import MLP
 from stages import run
 from stages.paths import PROCESSED, TEST_IMAGES, TEST_LABELS
-from studies.ladder import ENSEMBLE, MODELS, TABLE, TEACHER, model_files, rungs
+from studies.ladder import (
+    ENSEMBLE,
+    MODELS,
+    STUDENT,
+    TABLE,
+    TEACHER,
+    UNTAUGHT,
+    model_files,
+    rungs,
+)
 
 
 def main() -> None:
@@ -47,7 +54,8 @@ def main() -> None:
 
 def summary(models: pd.DataFrame) -> pd.DataFrame:
     """A row a rung: mean and standard deviation over its networks, the step up from the rung before
-    it, and that step's noise: twice the standard error of the difference of the two means."""
+    it (of the student, from the same network without a teacher), and that step's noise: twice the
+    standard error of the difference of the two means."""
     groups = models.groupby("rung", sort=False)
     table = groups.agg(
         networks=("parameters", "size"),
@@ -56,11 +64,13 @@ def summary(models: pd.DataFrame) -> pd.DataFrame:
         val_std=("val_accuracy", "std"),
         test_accuracy=("test_accuracy", "mean"),
         test_std=("test_accuracy", "std"),
-    ).reset_index()
-    error = table.val_std / np.sqrt(table.networks)
-    table["val_step"] = table.val_accuracy.diff()
-    table["val_noise"] = [np.nan, *(2 * np.hypot(a, b) for a, b in pairwise(error))]
-    return table
+    )
+    before = table.shift()
+    before.loc[STUDENT] = table.loc[UNTAUGHT]
+    error, other = (t.val_std / np.sqrt(t.networks) for t in (table, before))
+    table["val_step"] = table.val_accuracy - before.val_accuracy
+    table["val_noise"] = 2 * np.hypot(error, other)
+    return table.reset_index()
 
 
 if __name__ == "__main__":

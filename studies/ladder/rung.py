@@ -1,10 +1,9 @@
 """Train the networks of a rung, and write down what validation says of them."""
 
-import numpy as np
 import pandas as pd
 
 from mlp.data import load_problem
-from mlp.files import InputError, write_text
+from mlp.files import InputError, map_npy, write_text
 from mlp.recipe import make_trainer
 from mlp.search import grid, run_search
 from stages import run
@@ -21,7 +20,7 @@ def main(rung: str) -> None:
     recipe, first, count = recipes[rung], load().base.seed, seeds(rung)
     problem = load_problem(PROCESSED)
     if rung == STUDENT:
-        problem = problem._replace(soft_labels=np.load(SOFT_LABELS, mmap_mode="r"))
+        problem = problem._replace(soft_labels=map_npy(SOFT_LABELS))
     [result], remembered = run_search(
         grid([recipe]),
         problem,
