@@ -45,6 +45,36 @@ def confusion_matrix(
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
+def examples(
+    t: NDArray[np.integer],
+    y: NDArray[np.integer],
+    confidence: NDArray[np.floating],
+    most: int,
+    total: int,
+) -> NDArray[np.int64]:
+    """Which samples to show for each cell of a confusion matrix: their indices, cell after cell.
+
+    t, y, confidence: labels, guesses and the guesses' probabilities, (N,) each. A cell has up to
+    `most`, the surest first: of errors the surest, of hits half the surest and half the least
+    sure. If that makes more than `total`, every cell has fewer.
+    """
+    order = np.lexsort((-confidence, y, t))
+    hit = (t == y)[order]
+    pairs = np.stack([t, y])[:, order]
+    _, first, cell, sizes = np.unique(
+        pairs, axis=1, return_index=True, return_inverse=True, return_counts=True
+    )
+    rank = np.arange(len(order)) - first[cell]
+    rank_from_end = sizes[cell] - 1 - rank
+    shown = np.zeros(len(order), bool)
+    for room in range(most, 0, -1):
+        surest = np.where(hit, (room + 1) // 2, room)
+        shown = (rank < surest) | (hit & (rank_from_end < room // 2))
+        if shown.sum() <= total:
+            break
+    return order[shown][:total]
+
+
 def per_class(confusion: NDArray[np.int64]) -> ClassMetrics:
     """Metrics of each class from a confusion matrix (K, K); 0 where a quotient is undefined."""
     hits = np.diag(confusion).astype(np.float64)

@@ -11,6 +11,7 @@ from mlp.idx import read_pair
 from mlp.metrics import (
     calibration,
     confusion_matrix,
+    examples,
     macro_micro_average,
     per_class,
     top_k_accuracy,
@@ -19,6 +20,7 @@ from mlp.metrics import (
 from stages import run
 from stages.paths import (
     CONFUSION,
+    EXAMPLES,
     METRICS,
     MISTAKES,
     PER_CLASS,
@@ -30,6 +32,8 @@ from stages.paths import (
 from stages.results import read_model
 
 SHOWN_MISTAKES = 24
+SHOWN_OF_A_CELL = 12  # of the confusion matrix, on the report's page
+SHOWN_PIXELS = 560_000  # of all of them: half a byte each, so that their picture has < 300 kB
 
 
 def main() -> None:
@@ -74,6 +78,8 @@ def main() -> None:
     # the image that the network's figure has in front: the last of the mistakes, if there are any
     write_npz(TEST, confusion=confusion, image=images[shown[-1] if len(shown) else 0])
     write_npz(MISTAKES, images=images[shown], t=t[shown], y=y[shown], confidence=confidence[shown])
+    cells = examples(t, y, confidence, SHOWN_OF_A_CELL, SHOWN_PIXELS // x.shape[1])
+    write_npz(EXAMPLES, images=images[cells], t=t[cells], y=y[cells], confidence=confidence[cells])
     print(f"test accuracy {accuracy:.4f} (95 % interval {low:.4f} to {high:.4f})")
 
 

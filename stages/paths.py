@@ -12,6 +12,7 @@ PROCESSED = Path("data/processed")
 MODEL = Path("data/model/best.npz")
 TEST = Path("data/evaluation/test.npz")
 MISTAKES = Path("data/evaluation/mistakes.npz")
+EXAMPLES = Path("data/evaluation/examples.npz")
 
 GRID_SEARCH = Path("reports/grid_search.csv")
 BEST_PARAMS = Path("reports/best_params.json")
@@ -21,3 +22,6 @@ PER_CLASS = Path("reports/per_class.csv")
 CONFUSION = Path("reports/confusion.csv")
 WEIGHTS = Path("reports/weights.csv")
 FIGURES = Path("reports/figures")
+PAGE = Path("reports/index.html")
+SPRITE = Path("reports/examples.png")  # beside the page, which shows parts of it
+LADDER = Path("reports/ladder")  # what the study of that name writes, if it has run

@@ -41,7 +41,7 @@ class Winner(Section):
 
 
 class Configuration(Section):
-    """A row of the search's table, as far as it is drawn."""
+    """A row of the search's table, as far as it is shown."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -52,6 +52,7 @@ class Configuration(Section):
     epochs: Annotated[int, whole(0, 1_000_000)]
     rung: Annotated[int, whole(1, 20)]
     seeds: Annotated[int, whole(1, 1_000)]
+    train_accuracy: Share
     val_accuracy: Share
     val_accuracy_std: Amount
     status: Annotated[str, Field(description="a text")]

@@ -1,4 +1,4 @@
-"""Draw the figures, which reports/index.html shows on one page."""
+"""Draw the figures, and write the page that shows all results: reports/index.html."""
 
 import math
 
@@ -14,11 +14,14 @@ from mlp.plots.training import learning_curves
 from mlp.plots.weights import neurons, weight_distributions
 from mlp.weights import weight_statistics
 from stages import run
-from stages.paths import FIGURES, MISTAKES, MODEL, TEST, WEIGHTS
+from stages.paths import EXAMPLES, FIGURES, MISTAKES, MODEL, PAGE, SPRITE, TEST, WEIGHTS
+from stages.report import page, read_run
+from stages.report.sprite import write_sprite
 from stages.results import read_arrays, read_history, read_model, read_search, read_winner
 
 
 def main() -> None:
+    measured = read_run()
     model, classes, shape, metadata = read_model()
     weights = [layer.W for layer in model.layers if isinstance(layer, Affine)]
     statistics = [weight_statistics(W) for W in weights]
@@ -27,13 +30,10 @@ def main() -> None:
     winner = read_winner().model_dump()
     k, label = len(classes), ("iu", (None,), len(classes) - 1)
     test = read_arrays(TEST, confusion=("iu", (k, k), math.inf), image=("u", shape, 255))
-    wrong = read_arrays(
-        MISTAKES,
-        images=("u", (None, *shape), 255),
-        t=label,
-        y=label,
-        confidence=("f", (None,), 1),
-    )
+    answered = {"images": ("u", (None, *shape), 255), "t": label, "y": label}
+    answered |= {"confidence": ("f", (None,), 1)}
+    wrong, examples = read_arrays(MISTAKES, **answered), read_arrays(EXAMPLES, **answered)
+    search, (history, best) = read_search(), read_history(metadata.best_metrics)
 
     figures = {
         "network": network(
@@ -44,14 +44,27 @@ def main() -> None:
             classes=classes,
             image=test["image"],
         ),
-        "learning_curves": learning_curves(*read_history(metadata.best_metrics)),
-        "grid_search": grid_heatmaps(read_search(), winner),
+        "learning_curves": learning_curves(history, best),
+        "grid_search": grid_heatmaps(search, winner),
         "confusion": confusion(test["confusion"], classes),
         "mistakes": mistakes(**wrong, classes=classes),
         "weights": weight_distributions(weights, statistics),
         "neurons_layer1": neurons(weights[0], 1, shape=shape),
         "neurons_layer2": neurons(weights[1], 2),
     }
+    html = page(
+        measured,
+        model,
+        winner=winner,
+        search=search,
+        history=history,
+        best=best,
+        confusion=test["confusion"],
+        examples=examples,
+        mistakes=wrong,
+        statistics=statistics,
+        figures=list(figures),
+    )
     for name, figure in figures.items():
         save(figure, FIGURES / f"{name}.png")
 
@@ -59,6 +72,8 @@ def main() -> None:
         statistics, pd.Index([f"Affine {i + 1}" for i in range(len(weights))], name="layer")
     )
     write_text(WEIGHTS, table.to_csv(lineterminator="\n", float_format="%.6f"))
+    write_sprite(SPRITE, examples["images"])
+    write_text(PAGE, html)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,15 @@ from filelock import FileLock
 from mlp.files import write_text
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("mlp", "stages", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
+COPIED = (
+    "mlp",
+    "stages",
+    "dvc.yaml",
+    "params.yaml",
+    "requirements.txt",
+    ".dvcignore",
+    ".gitignore",
+)
 STAGES = ("fetch", "preprocess", "grid-search", "train-best", "evaluate", "visualise")
 SHAPE, CLASSES = (6, 5), ("square", "circle", "NA")  # a name that pandas would take for nothing
 SIZES = {"train": 300, "test": 60}
