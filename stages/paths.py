@@ -24,4 +24,4 @@ WEIGHTS = Path("reports/weights.csv")
 FIGURES = Path("reports/figures")
 PAGE = Path("reports/index.html")
 SPRITE = Path("reports/examples.png")  # beside the page, which shows parts of it
-LADDER = Path("reports/ladder")  # what the study of that name writes, if it has run
+LADDER = Path("reports/ladder/ladder.png")  # which the study of that name draws

@@ -6,7 +6,8 @@ import pandas as pd
 
 from mlp.files import InputError, write_text
 from mlp.layers import Affine
-from mlp.plots.evaluation import confusion, mistakes
+from mlp.metrics import Calibration
+from mlp.plots.evaluation import confusion, mistakes, reliability
 from mlp.plots.network import network
 from mlp.plots.search import grid_heatmaps
 from mlp.plots.style import save
@@ -29,7 +30,14 @@ def main() -> None:
         raise InputError(f"{MODEL}: a network without a hidden layer; the figures show its neurons")
     winner = read_winner().model_dump()
     k, label = len(classes), ("iu", (None,), len(classes) - 1)
-    test = read_arrays(TEST, confusion=("iu", (k, k), math.inf), image=("u", shape, 255))
+    test = read_arrays(
+        TEST,
+        confusion=("iu", (k, k), math.inf),
+        image=("u", shape, 255),
+        confidence=("f", (None,), 1),
+        accuracy=("f", (None,), 1),
+        support=("iu", (None,), math.inf),
+    )
     answered = {"images": ("u", (None, *shape), 255), "t": label, "y": label}
     answered |= {"confidence": ("f", (None,), 1)}
     wrong, examples = read_arrays(MISTAKES, **answered), read_arrays(EXAMPLES, **answered)
@@ -48,6 +56,9 @@ def main() -> None:
         "grid_search": grid_heatmaps(search, winner),
         "confusion": confusion(test["confusion"], classes),
         "mistakes": mistakes(**wrong, classes=classes),
+        "reliability": reliability(
+            Calibration(test["confidence"], test["accuracy"], test["support"])
+        ),
         "weights": weight_distributions(weights, statistics),
         "neurons_layer1": neurons(weights[0], 1, shape=shape),
         "neurons_layer2": neurons(weights[1], 2),

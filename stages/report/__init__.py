@@ -4,7 +4,6 @@ Every number on it, and in the texts that describe its figures, is of this run. 
 nothing of the machine, so that the same results give the same bytes.
 """
 
-import csv
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,7 +65,9 @@ class Run(NamedTuple):
     metrics: Metrics
     requirements: str  # the text of requirements.txt
     digests: dict[str, str]  # SHA-256 of files by their names
-    ladder: list[list[str]]  # the table of that study, its header first; empty if it has not run
+    # whether that study has drawn its figure, which lies beside the page: a link, not a dependency,
+    # because a plain `dvc repro` would run the study then
+    ladder: bool
 
 
 def read_run() -> Run:
@@ -76,12 +77,8 @@ def read_run() -> Run:
     data = [getattr(files, role) for role in type(files).model_fields]
     digests = {file.name: file.sha256 for file in data}
     digests[MODEL.name] = hashlib.sha256(MODEL.read_bytes()).hexdigest()
-    ladder: list[list[str]] = []
-    if (LADDER / "ladder.csv").exists() and (LADDER / "ladder.png").exists():
-        with (LADDER / "ladder.csv").open(encoding="utf-8", newline="") as file:
-            ladder = [row for row in csv.reader(file) if row]
     requirements = Path("requirements.txt").read_text(encoding="utf-8")
-    return Run(params, read_metrics(METRICS), requirements, digests, ladder)
+    return Run(params, read_metrics(METRICS), requirements, digests, LADDER.exists())
 
 
 def page(
