@@ -18,7 +18,7 @@ from filelock import FileLock
 from mlp.files import write_text
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("mlp", "stages", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
+COPIED = ("mlp", "stages", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".gitattributes")
 STAGES = ("fetch", "preprocess", "grid-search", "train-best", "evaluate", "visualise")
 SHAPE, CLASSES = (6, 5), ("square", "circle", "NA")  # a name that pandas would take for nothing
 SIZES = {"train": 300, "test": 60}
@@ -79,6 +79,7 @@ class Project:
         (self.folder / ".dvc").mkdir()
         for name in ("config", ".gitignore"):
             shutil.copy(ROOT / ".dvc" / name, self.folder / ".dvc" / name)
+        shutil.copytree(ROOT / ".dvc" / "plots", self.folder / ".dvc" / "plots")
         self.params = yaml.safe_load((self.folder / "params.yaml").read_text())
         small = {
             "fetch.folders": [str(self.source)],
