@@ -4,8 +4,9 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-repro: .venv/pipeline.done
+repro: .venv/pipeline.done .dvc/vega.js
 	dvc repro
+	@echo "The results are in reports/index.html; dvc plots show writes a page that compares."
 
 test: .venv/tests.done
 	ruff check .
@@ -17,7 +18,25 @@ test: .venv/tests.done
 check-lock: .venv/pipeline.done
 	python .ci/check_lock.py
 
+# Take over a branch, or an experiment after `dvc exp branch`: what is generated is made anew
+merge: .venv/pipeline.done
+	git merge --quiet --no-ff --no-commit $(or $(WITH),$(error make merge WITH=branch)) \
+	  || git rev-parse --quiet --verify MERGE_HEAD >/dev/null
+	@test -z "$$(git diff --name-only --diff-filter=U -- . ':!dvc.lock' ':!reports')" \
+	  || (echo "Mend what conflicts besides dvc.lock and reports/, git add it, then:" \
+	    "dvc repro && git add dvc.lock reports && git commit" >&2; exit 2)
+	dvc repro
+	git add dvc.lock reports
+	@! git rev-parse --quiet --verify MERGE_HEAD >/dev/null || git commit --no-edit
+
+# Vega for the page of `dvc plots show`, which so needs no network
+.dvc/vega.js: .venv/pipeline.done
+	python -X utf8 -c "import vl_convert; \
+	  print(vl_convert.javascript_bundle('window.vegaEmbed = vegaEmbed'))" >$@.tmp
+	mv $@.tmp $@
+
 .venv/pipeline.done: requirements.txt | .venv/bin/python
+	@echo "Installing the pinned packages into .venv, once; it takes a minute or two …"
 	python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
@@ -40,4 +59,4 @@ bench: .venv-bench/done
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-.PHONY: repro test check-lock bench
+.PHONY: repro test check-lock merge bench

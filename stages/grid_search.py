@@ -62,7 +62,7 @@ def main() -> None:
     frame = pd.DataFrame([result.summary() for result in results])
     frame = frame.drop(columns=["activation", "optimizer"])
     write_text(GRID_SEARCH, frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-    # a list of one, because `dvc metrics show` leaves lists out of its table of scores
+    # a list of one row, which is what DVC draws a table of
     write_json(BEST_PARAMS, [best.recipe.hyper_parameters])
     print(f"{remembered} of {total} trials remembered, {total - remembered} trained")
     found = json.dumps({name: summary[name] for name in SEARCHED})

@@ -26,6 +26,7 @@ COPIED = (
     "requirements.txt",
     ".dvcignore",
     ".gitignore",
+    ".gitattributes",
 )
 STAGES = ("fetch", "preprocess", "grid-search", "train-best", "evaluate", "visualise")
 SHAPE, CLASSES = (6, 5), ("square", "circle", "NA")  # a name that pandas would take for nothing
@@ -87,6 +88,7 @@ class Project:
         (self.folder / ".dvc").mkdir()
         for name in ("config", ".gitignore"):
             shutil.copy(ROOT / ".dvc" / name, self.folder / ".dvc" / name)
+        shutil.copytree(ROOT / ".dvc" / "plots", self.folder / ".dvc" / "plots")
         self.params = yaml.safe_load((self.folder / "params.yaml").read_text())
         small = {
             "fetch.folders": [str(self.source)],
