@@ -49,8 +49,16 @@ CASES = {
     "train.epochs": (2, TRAINED),
     "train.batch_size": (20, TRAINED),
     "train.lr_decay": (0.1, TRAINED),
-    # every epoch here is a better one: the same model
-    "train.patience": (1, ["train-best", "visualise"]),
+    "train.schedule": ("cosine", TRAINED),
+    "train.warmup": (0.1, TRAINED),
+    "train.weight_decay": (0.5, TRAINED),
+    "train.label_smoothing": (0.2, TRAINED),
+    "train.flip": (False, TRAINED),
+    "train.shift": (2, TRAINED),
+    "train.input_dropout": (0.2, TRAINED),
+    "train.dropout": (0.1, TRAINED),
+    "train.batch_norm": (True, TRAINED),
+    "train.patience": (1, TRAINED),
 }
 
 
