@@ -75,11 +75,22 @@ def save(figure: Figure, path: str | Path) -> None:
     canvas = FigureCanvasAgg(figure)  # savefig would draw twice, and encode what is decoded here
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ ")  # for each character, each time
+        _lay_out(figure)
         canvas.draw()  # type: ignore[no-untyped-call]
     drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     picture = Image.fromarray(drawn).convert("RGB")
     with atomic(path) as temporary:
         picture.quantize(256, dither=Image.Dither.NONE).save(temporary, "png", optimize=True)
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place the axes, and round where, because the last bits of what the layout's solver finds
+    differ from run to run, and a pixel with them."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = axes.get_position(original=True).bounds
+        axes.set_position((round(left, 6), round(bottom, 6), round(width, 6), round(height, 6)))
 
 
 def titled_figure(height: float, title: str, subtitle: str) -> Figure:
