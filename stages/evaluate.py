@@ -56,10 +56,14 @@ def main() -> None:
         "test_accuracy": accuracy,
         "test_loss": loss,
         "macro_f1": average.macro.f1,
-        "top2_accuracy": top_k_accuracy(probabilities, t, 2),
-        "calibration_error": reliability.error,
         # lists, because `dvc metrics show` leaves lists out of its table, which so fits a screen
         "test_accuracy_95_percent_interval": [low, high],
+        "uncertainty": [
+            {
+                "top2_accuracy": top_k_accuracy(probabilities, t, 2),
+                "calibration_error": reliability.error,
+            }
+        ],
         "averages": [{"over": name, **row._asdict()} for name, row in average._asdict().items()],
         "hyper_parameters": [metadata.hyper_parameters],
     }

@@ -103,6 +103,7 @@ class Project:
             "search.l2_reg": [0.001],
             "search.epochs": 2,
             "train.epochs": 15,
+            "train.lr": "best",  # so that the model is another if the search finds another
             "train.schedule": "inverse_time",  # with which each of the params may be changed alone
         }
         self.set(small)

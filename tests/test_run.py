@@ -47,7 +47,7 @@ def test_help(project: Project, stage: str):
     for item in (
         *variables,
         *DVC[stage].get("params", []),
-        *DVC[stage].get("outs", []),
+        *(next(iter(o)) if isinstance(o, dict) else o for o in DVC[stage].get("outs", [])),
         "MLP_KERNELS",
     ):
         assert item in done.stdout

@@ -42,10 +42,14 @@ class Metrics(BaseModel):
     model_config = ConfigDict(extra="allow")
     test_accuracy: Share
     test_accuracy_95_percent_interval: tuple[Share, Share]
+    uncertainty: list[dict[str, float]] = []
 
     def numbers(self) -> dict[str, float]:
         """Every number in it that has a name."""
-        return {k: v for k, v in self.model_dump().items() if isinstance(v, float)}
+        values = self.model_dump()
+        for row in values.pop("uncertainty"):
+            values |= row
+        return {k: v for k, v in values.items() if isinstance(v, float)}
 
 
 def read_metrics(path: Path) -> Metrics:
