@@ -88,8 +88,11 @@ def gradient() -> Figure:
     right.loglog(steps, np.maximum(forward, 1e-16), color=MUTED, label="(L(w+h) − L(w)) / h")
     right.loglog(steps, np.maximum(central, 1e-16), color=BLUE, label="(L(w+h) − L(w−h)) / 2h")
     right.set(xlabel="h", ylabel="error of the slope", title="Neither too far nor too near")
+    for axis in (right.xaxis, right.yaxis):
+        axis.set_major_formatter("{x:.0e}")
+    right.set_xticks([1e-12, 1e-8, 1e-4, 1])
     right.legend(loc="upper left", fontsize=8)
-    right.set_ylim(1e-13, 1e3)
+    right.set_ylim(1e-13, 1e5)
     return figure
 
 

@@ -26,7 +26,11 @@ def source(path: str, name: str) -> str:
 
 @pytest.mark.parametrize(
     ("path", "name", "quoted"),
-    [pytest.param(*quote, id=quote[1]) for page in PAGES for quote in QUOTE.findall(page.read_text(encoding="utf-8"))],
+    [
+        pytest.param(*quote, id=quote[1])
+        for page in PAGES
+        for quote in QUOTE.findall(page.read_text(encoding="utf-8"))
+    ],
 )
 def test_quoted_code_is_the_modules(path, name, quoted):
     assert quoted == source(path, name)
