@@ -1,4 +1,4 @@
-"""Draw the figures of docs/learn.md: `python docs/figures.py`, the same bytes each time."""
+"""Draw the figures of docs/learn.md: `python -m docs.figures`, the same bytes each time."""
 
 import math
 from pathlib import Path
