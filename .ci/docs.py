@@ -1,12 +1,12 @@
 """Run the console blocks of README*.md and docs/, and write what they print into the pages.
 
-    make docs                        all of them; commit first, because they run in a clone of HEAD
-    python .ci/docs.py --check       the cheap ones; fails if what they print is no longer the page's
+    make docs                        all of them, in clones of HEAD: commit first
+    python .ci/docs.py --check       the cheap ones; fails if they print something else
 
 A block is ```console, with `$ ` before each command. A comment on the line before it says more:
-`<!-- costly -->` that --check leaves it out, `<!-- fails -->` that its last command is to fail. Each
-page has a clone of its own, with the pipeline's results in it. A metric is written into the text
-too: `<!-- test_accuracy -->90.00 %<!-- -->`.
+`<!-- costly -->` that --check leaves it out, `<!-- fails -->` that its last command is to fail.
+Each page has a clone of its own, with the pipeline's results in it. A metric is written into the
+text too: `<!-- test_accuracy -->90.00 %<!-- -->`.
 """
 
 import difflib
