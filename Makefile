@@ -14,6 +14,21 @@ test: .venv/tests.done
 	mypy
 	pytest -n auto
 
+# every console block of README and docs/ is run again; a page whose commands print something else
+# is written anew
+docs: .venv/tests.done
+	python .ci/docs.py
+
+# all six stages from nothing, the search too, to the committed bytes; prints a line for
+# docs/reproducible.md
+verify: .venv/pipeline.done
+	@git diff --quiet HEAD -- || (echo "make verify: commit first, or stash" >&2; exit 2)
+	rm -rf data/trials
+	start=$$(date +%s); dvc repro --force && git diff HEAD --stat --exit-code \
+	  && . /etc/os-release \
+	  && echo "| $$(sed -n '/^model name/{s/.*: //p;q}' /proc/cpuinfo) | $$(nproc) | $$PRETTY_NAME" \
+	  "| $$((($$(date +%s) - start + 30) / 60)) | \`$$(md5sum <dvc.lock | cut -c-12)\` |"
+
 # whether dvc.lock is that of the sources, params and reports in Git; needs no data
 check-lock: .venv/pipeline.done
 	python .ci/check_lock.py
@@ -59,4 +74,4 @@ bench: .venv-bench/done
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-.PHONY: repro test check-lock merge bench
+.PHONY: repro test docs verify check-lock merge bench

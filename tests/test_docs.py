@@ -1,52 +1,73 @@
-"""docs/: code that a page quotes is the module's, and worked numbers come out as they stand."""
+"""make docs: commands' outputs in the pages, and the check that they are still those."""
 
-import ast
-import doctest
 import re
-import textwrap
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from project import ROOT, Project
 
-ROOT = Path(__file__).parent.parent
-PAGES = sorted(ROOT.glob("docs/*.md"))
-LEARN = ROOT / "docs" / "learn.md"
-QUOTE = re.compile(r"<!-- quote (\S+) (\S+) -->\n```python\n(.*?)^```$", re.M | re.S)
-SESSION = re.compile(r"^```python\n(>>> .*?)^```$", re.M | re.S)
+PAGE = """# Page
+<!-- test_accuracy -->?<!-- -->
 
+```console
+$ echo one; sleep 0
+old
+$ git rev-parse HEAD
+```
 
-def source(path: str, name: str) -> str:
-    """The text of a function or class of a module, by its dotted name, without indentation."""
-    text = (ROOT / path).read_text(encoding="utf-8")
-    node: ast.AST = ast.parse(text)
-    for part in name.split("."):
-        [node] = [child for child in node.body if getattr(child, "name", None) == part]
-    return textwrap.dedent("".join(text.splitlines(True)[node.lineno - 1 : node.end_lineno]))
+<!-- costly -->
+```console
+$ touch costly; echo costly
+```
 
-
-@pytest.mark.parametrize(
-    ("path", "name", "quoted"),
-    [
-        pytest.param(*quote, id=quote[1])
-        for page in PAGES
-        for quote in QUOTE.findall(page.read_text(encoding="utf-8"))
-    ],
-)
-def test_quoted_code_is_the_modules(path, name, quoted):
-    assert quoted == source(path, name)
+<!-- fails -->
+```console
+$ echo 'no such thing' >&2; false
+```
+"""
 
 
-def test_worked_numbers():
-    sessions = "\n".join(SESSION.findall(LEARN.read_text(encoding="utf-8")))
-    test = doctest.DocTestParser().get_doctest(sessions, {}, LEARN.name, None, 0)
-    assert test.examples
-    report = []
-    doctest.DocTestRunner().run(test, out=report.append)
-    assert not report, "".join(report)
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    project = finished.copy(tmp_path)
+    (project.folder / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/docs.py", project.folder / ".ci/docs.py")
+    (project.folder / "README.md").write_text(PAGE)
+    project.call("git", "add", "-A")
+    project.call("git", "commit", "-qm", "docs")
+    return project
 
 
-def test_figures_are_those_that_the_page_shows():
-    shown = re.findall(r"\]\((figures/[\w.-]+)\)", LEARN.read_text(encoding="utf-8"))
-    assert sorted(shown) == sorted(
-        str(path.relative_to(LEARN.parent)) for path in LEARN.parent.glob("figures/*")
-    )
+def test_outputs_are_written_and_checked(project: Project):
+    page = project.folder / "README.md"
+    done = project.call("python", ".ci/docs.py", "--check", status=1)
+    assert "-old" in done.stdout
+    assert page.read_text() == PAGE
+    project.call("python", ".ci/docs.py")
+    text = page.read_text()
+    assert re.search(r"\$ echo one; sleep 0\none\n\n\$ git rev-parse HEAD\n[0-9a-f]{40}\n```", text)
+    assert "echo costly\ncostly\n```" in text
+    assert "false\nno such thing\n```" in text
+    assert re.search(r"<!-- test_accuracy -->\d+\.\d\d %<!-- -->", text)
+    assert not (project.folder / "costly").exists()
+    page.write_text(re.sub("[0-9a-f]{40}", "0" * 40, text).replace("\ncostly\n", "\nleft out\n"))
+    project.call("python", ".ci/docs.py", "--check")
+
+
+def test_a_command_that_fails_unsaid_ends_it(project: Project):
+    page = project.folder / "README.md"
+    page.write_text(PAGE.replace("<!-- fails -->\n", ""))
+    done = project.call("python", ".ci/docs.py", status=1)
+    assert "no such thing" in done.stderr
+
+
+def test_the_library_example_runs():
+    code = (ROOT / "docs/library.md").read_text(encoding="utf-8").split("```python\n")[1]
+    subprocess.run([sys.executable, "-c", code.split("```")[0]], cwd=ROOT, check=True)
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
