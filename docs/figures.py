@@ -1,5 +1,8 @@
 """Draw the figures of docs/learn.md: `python -m docs.figures`, the same bytes each time."""
 
+import stages as stages  # before NumPy: pins the kernels
+
+# isort: split
 import math
 from pathlib import Path
 
