@@ -28,7 +28,8 @@ def disagreements(repo: Repo) -> Iterator[str]:
     """What is wrong, a line each, stage by stage."""
     stages = [stage for stage in repo.index.stages if isinstance(stage, PipelineStage)]
     outs = [out for stage in stages for out in stage.outs]
-    cached = [out.fs_path for out in outs if out.use_cache]
+    # what a clone has not: it is in DVC's cache, or nowhere
+    elsewhere = [o.fs_path for o in outs if o.use_cache or repo.scm.is_ignored(o.fs_path)]
     readers: dict[str, Output] = {}
     for stage in stages:
         name = stage.addressing
@@ -54,7 +55,7 @@ def disagreements(repo: Repo) -> Iterator[str]:
             if not entry.hash_info:
                 yield f"{name}: {entry.def_path}: {STATES['new']}"
                 continue
-            if not any(_is_in(entry.fs_path, path) for path in cached):
+            if not any(_is_in(entry.fs_path, path) for path in elsewhere):
                 for state in entry.workspace_status().values():
                     yield f"{name}: {entry.def_path}: {STATES[state]}"
             if entry in stage.outs:
