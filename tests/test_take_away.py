@@ -15,7 +15,7 @@ def test_the_model_is_got_from_a_copy(finished: Project, tmp_path: Path):
         "git add .dvc/config",
         "git commit -qm remote",
         "dvc push -q",
-        "git tag fashion-mnist-mlp@v1.0.0",
+        "git tag -a -m 1 fashion-mnist-mlp@v1.0.0",  # of tags, DVC sees annotated ones alone
     ):
         owner.call(*command.split())
     digest = hashlib.md5((owner.folder / MODEL).read_bytes()).hexdigest()
