@@ -104,7 +104,7 @@ CASES = {
         ("params.yaml", "seed: 42", "sed: 42"),
         {
             f"{stage}: params.yaml: base.seed: is missing"
-            for stage in ("preprocess", "grid-search", "train-best")
+            for stage in ("preprocess", "grid-search", "train-best", "visualise")
         },
     ),
     "a report": (
@@ -128,19 +128,19 @@ CASES = {
         {"evaluate: its command is not that of dvc.lock"},
     ),
     "a dep more": (
-        ("dvc.yaml", "- mlp/metrics.py", "- mlp/metrics.py\n      - mlp/export.py"),
+        ("dvc.yaml", "- mlp/metrics.py", "- mlp/metrics.py\n    - mlp/export.py"),
         {"evaluate: mlp/export.py: is not in dvc.lock"},
     ),
     "a dep less": (
-        ("dvc.yaml", "      - mlp/metrics.py\n", ""),
+        ("dvc.yaml", "    - mlp/metrics.py\n", ""),
         {f"evaluate: mlp/metrics.py: is among the deps {FIRST}"},
     ),
     "a param more": (
-        ("dvc.yaml", "- base.seed\n      - search", "- base\n      - search"),
+        ("dvc.yaml", "- base.seed\n    - search", "- base\n    - search"),
         {"grid-search: params.yaml: base: is not in dvc.lock"},
     ),
     "an out less": (
-        ("dvc.yaml", r"      - reports/per_class.csv:\n(?:          .*\n)+", ""),
+        ("dvc.yaml", r"    - reports/per_class.csv:\n(?:        .*\n)+", ""),
         {f"evaluate: reports/per_class.csv: is among the outs {FIRST}"},
     ),
     "a stage more": (

@@ -20,8 +20,6 @@ from browser import Browser
 from dvc.utils.hydra import apply_overrides
 from project import ENVIRON, ROOT, Project
 
-from stages.results import Winner
-
 TEMPLATES = ROOT / ".dvc" / "plots"
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 CHARTS = {  # of the stages, by the path of what they show
@@ -37,6 +35,10 @@ needs_browser = pytest.mark.skipif(not Browser.exists(), reason="needs chromium 
 needs_vega = pytest.mark.skipif(
     importlib.util.find_spec("vl_convert") is None, reason="needs vl-convert-python"
 )
+
+with pytest.MonkeyPatch.context() as patch:  # the pins are for the stages' processes, not this one
+    patch.setenv("MLP_KERNELS", "native")
+    from stages.results import Winner
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def test_the_report_of_a_pull_request(finished: Project, tmp_path):
         path.write_text(re.sub(pattern, new, text, count=1))
         assert path.read_text() != text
 
-    edit("params.yaml", "patience: 10", "patience: 11")
+    edit("params.yaml", "patience: null", "patience: 11")
     edit("reports/metrics.json", r'"test_accuracy": [\d.]+', '"test_accuracy": 0.5')
     edit("reports/history.csv", r"(?m)^1,[\d.]+,", "1,9.5,")  # train_loss
     figures = project.folder / "reports" / "figures"
