@@ -24,8 +24,8 @@ def samples(x: ArrayLike, features: int) -> NDArray[Any]:
     return x
 
 
-def labels(t: ArrayLike, *, count: int, classes: int) -> NDArray[np.integer]:
-    """Labels (count,) as an array of integers, booleans as 0 and 1.
+def labels(t: ArrayLike, *, count: int | None = None, classes: int) -> NDArray[np.integer]:
+    """Labels (count,), if that is known, as an array of integers, booleans as 0 and 1.
 
     Raises InputError if they are of another shape or kind, are none, or not below `classes`.
     """
@@ -34,9 +34,9 @@ def labels(t: ArrayLike, *, count: int, classes: int) -> NDArray[np.integer]:
         raise InputError(f"labels of shape {t.shape}: if they are one-hot, take t.argmax(axis=1)")
     if t.ndim != 1:
         raise InputError(f"labels of shape {t.shape}: an integer for each sample is needed, (N,)")
-    if len(t) == count == 0:
+    if len(t) == 0 and not count:
         raise InputError("no samples: one or more are needed")
-    if len(t) != count:
+    if count not in (None, len(t)):
         raise InputError(f"{count:,} samples, but {len(t):,} labels")
     if t.dtype.kind == "b":
         t = t.astype(np.int64)
@@ -47,6 +47,14 @@ def labels(t: ArrayLike, *, count: int, classes: int) -> NDArray[np.integer]:
         i = int(wrong.argmax())
         raise InputError(f"label {t[i]} at position {i:,}: the classes are 0 to {classes - 1}")
     return t
+
+
+def probabilities(values: ArrayLike) -> NDArray[np.floating]:
+    """Probabilities (N, K) as an array. Raises InputError if they are of another shape or kind."""
+    p = _array(values, "probabilities")
+    if p.ndim != 2 or p.dtype.kind != "f" or not np.all((p >= 0) & np.isfinite(p)):
+        raise InputError(f"probabilities: {p.dtype} {p.shape}; numbers from 0 up (N, K) are needed")
+    return p
 
 
 def normalisation(value: Any) -> dict[str, float] | None:
@@ -86,6 +94,8 @@ def image_shape(value: Any) -> tuple[int, int]:
 
 
 def _array(values: ArrayLike, name: str) -> NDArray[Any]:
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError(f"{name} that are masked: leave out what is not to count")
     try:
         return np.asanyarray(values)
     except ValueError as error:  # lists of unequal lengths

@@ -27,8 +27,7 @@ def steps(model: Module) -> list[Step]:
     """A network from its inputs to its logits, without what only training needs.
 
     The one place to translate a layer: `Dropout` yields nothing, and `BatchNorm` is folded into the
-    affine step before it. Raises InputError for a
-    layer that has no such translation.
+    affine step before it. Raises InputError for a layer that has no such translation.
     """
     found: list[Step] = []
     for layer in model.layers:

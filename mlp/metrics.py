@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mlp import checks
 from mlp.checks import labels
 
 
@@ -40,8 +41,9 @@ def confusion_matrix(
 
     Raises InputError if they are not integers below `classes`, or not as many of each.
     """
-    t = labels(t, count=np.size(y), classes=classes).astype(np.int64)
-    pairs = t * classes + labels(y, count=len(t), classes=classes)
+    y = labels(y, classes=classes).astype(np.int64)
+    t = labels(t, count=len(y), classes=classes).astype(np.int64)
+    pairs = t * classes + y
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
@@ -123,11 +125,11 @@ def calibration(
     """Probabilities (N, K) and labels t (N,) to bins of equal width over confidence, which is the
     probability of the guess.
 
-    Raises InputError as `mlp.checks.labels` does.
+    Raises InputError as `mlp.checks.probabilities` and `labels` do.
     """
-    t = labels(t, count=len(probabilities), classes=probabilities.shape[1])
-    y = probabilities.argmax(axis=1)
-    confidence = probabilities.max(axis=1).astype(np.float64)
+    p = checks.probabilities(probabilities)
+    t = labels(t, count=len(p), classes=p.shape[1])
+    y, confidence = p.argmax(axis=1), p.max(axis=1).astype(np.float64)
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     support = np.bincount(place, minlength=bins)
     n = np.maximum(support, 1)
@@ -139,11 +141,11 @@ def top_k_accuracy(probabilities: NDArray[np.floating], t: NDArray[np.integer], 
     """Share of the samples whose label t (N,) is among the k most probable of (N, K).
 
     A label that is as probable as others counts as behind them. Raises InputError as
-    `mlp.checks.labels` does.
+    `mlp.checks.probabilities` and `labels` do.
     """
-    t = labels(t, count=len(probabilities), classes=probabilities.shape[1])
-    mine = probabilities[np.arange(len(t)), t][:, None]
-    return float(np.mean((probabilities >= mine).sum(axis=1) <= k))
+    p = checks.probabilities(probabilities)
+    t = labels(t, count=len(p), classes=p.shape[1])
+    return float(np.mean((p >= p[np.arange(len(t)), t][:, None]).sum(axis=1) <= k))
 
 
 def wilson_interval(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:

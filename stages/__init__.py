@@ -42,7 +42,7 @@ def run(main: Callable[..., None], *arguments: str) -> None:
             stream.reconfigure(errors="replace")
     try:
         if {"-h", "--help"} & set(sys.argv[1:]):
-            print(usage(name))
+            print(usage(name, *arguments))
         elif len(sys.argv) - 1 > len(arguments):
             raise InputError(
                 f"unknown arguments: {' '.join(sys.argv[1 + len(arguments) :])}; a stage takes "
@@ -71,30 +71,31 @@ def fail(message: str, status: int = 2) -> None:
     sys.exit(status)
 
 
-def usage(name: str) -> str:
-    """What `--help` prints: the stage's docstring, and its section of dvc.yaml in words."""
+def usage(name: str, *arguments: str) -> str:
+    """What `--help` prints: the stage's docstring, and its section of its dvc.yaml, in words."""
     from pathlib import Path
 
     from ruamel.yaml import YAML
 
-    stages = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    stage: dict[str, Any] = next(
-        (s for s in stages.values() if s.get("cmd") == f"python -m {name}"), {}
-    )
+    own = Path(*name.split(".")[:-1], "dvc.yaml")
+    file = own if own.exists() else Path("dvc.yaml")
+    stages = YAML(typ="safe").load(file.read_text(encoding="utf-8"))["stages"].values()
+    ours = (s for s in (s.get("do", s) for s in stages) if s["cmd"].split()[2] == name)
+    stage: dict[str, Any] = next(ours, {})
 
     def names(key: str) -> str:
-        found = (next(iter(item)) if isinstance(item, dict) else item for item in stage[key])
+        found = [next(iter(item)) if isinstance(item, dict) else item for item in stage[key]]
         return ", ".join(item for item in found if not item.endswith(".py"))
 
-    kinds = [key for key in ("deps", "outs", "metrics", "plots") if key in stage]
+    kinds = [key for key in ("params", "deps", "outs", "metrics", "plots") if key in stage]
     lines = [f"{key:<8} {names(key)}" for key in kinds if names(key)]
     return "\n".join(
         (
-            f"python -m {name}: no arguments; `dvc repro` runs it if what it depends on changed.",
+            f"python -m {' '.join((name, *arguments))}: `dvc repro` runs it if what it depends on "
+            "changed.",
             "",
             (sys.modules["__main__"].__doc__ or "").strip(),
             "",
-            f"params   {', '.join(stage.get('params', [])) or 'none'} (in params.yaml)",
             *lines,
             "MLP_KERNELS=native lifts the pins of the processor's kernels.",
         )

@@ -64,14 +64,14 @@ def _explain(error: ValidationError, values: Any, schema: type[Section]) -> str:
         key.append(str(part))
         if part not in section.model_fields:
             known = ", ".join(section.model_fields)
-            return f"{'.'.join(key):.200}: unknown; allowed here: {known}"
+            return f"{_line(key):.200}: unknown; allowed here: {known}"
         field = section.model_fields[str(part)]
         kind = field.annotation
         section = kind if isinstance(kind, type) and issubclass(kind, Section) else None
         allowed = ", ".join(section.model_fields) if section else _words(field)
         if first["type"] != "missing" or part != first["loc"][-1]:
             values = values[part]
-    name = ".".join(key) or "the file"
+    name = _line(key) or "the file"
     if first["type"] == "missing":
         return f"{name}: missing; allowed is {allowed}"
     if first["type"] == "value_error" and section:
@@ -79,6 +79,11 @@ def _explain(error: ValidationError, values: Any, schema: type[Section]) -> str:
     if first["type"] == "string_type":  # 0, null or 2001-01-01, which are no text to YAML
         allowed += ", in quotes"
     return f"{name}: {short(values)}; allowed is {allowed}"
+
+
+def _line(key: list[str]) -> str:
+    """A dotted key, in one line whatever it is."""
+    return "".join(c if c.isprintable() else "?" for c in ".".join(key))
 
 
 def _words(kind: Any) -> str:

@@ -103,6 +103,13 @@ def test_bad_arguments(ladder: Project, stage: str, said: str):
     assert done.stderr.count("\n") == 1
 
 
+def test_help(ladder: Project):
+    said = run(ladder, "rung --help").stdout
+    assert "python -m studies.ladder.rung RUNG: " in said
+    assert "studies/ladder/params.yaml" in said
+    assert "data/raw/t10k-images-idx3-ubyte" in run(ladder, "measure --help").stdout
+
+
 def imported(module: str, found: set[str]) -> set[str]:
     """The files of the project that a module imports, and those that these import."""
     parts = module.split(".")

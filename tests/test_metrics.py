@@ -134,3 +134,28 @@ def test_top_k_accuracy_by_hand():
 def test_labels_that_do_not_fit_probabilities(measure, t):
     with pytest.raises(InputError):
         measure(np.full((2, 3), 1 / 3), np.array(t))
+
+
+MASKED = np.ma.masked_array([0, 1], [False, True])
+NO_PROBABILITIES = [[], None, [0.5, 0.5], [["a"]], [[1, 0]], [[-0.1, 1.1]], [[np.nan, 1.0]]]
+
+
+@pytest.mark.parametrize("p", NO_PROBABILITIES, ids=str)
+@pytest.mark.parametrize("measure", [calibration, lambda p, t: top_k_accuracy(p, t, 1)])
+def test_what_are_no_probabilities(measure, p):
+    with pytest.raises(InputError, match="probabilities"):
+        measure(p, [0])
+
+
+@pytest.mark.parametrize("wrong", [MASKED, [[], 0], [], None, [0.5, 1.0]], ids=str)
+def test_what_are_no_labels_or_guesses(wrong):
+    with pytest.raises(InputError):
+        confusion_matrix(np.array([0, 1]), wrong, 2)
+    with pytest.raises(InputError):
+        confusion_matrix(wrong, np.array([0, 1]), 2)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64, np.int64])
+def test_labels_of_every_kind_of_integer(dtype):
+    found = confusion_matrix(T.astype(dtype), Y.astype(np.uint64), 3)
+    np.testing.assert_array_equal(found, CONFUSION)

@@ -3,13 +3,16 @@
 import math
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 from project import ROOT, Project
 
 from mlp.files import InputError
+from mlp.module import Activation
+from mlp.optimizer import OptimizerName
+from mlp.schedule import ScheduleName
 
 with pytest.MonkeyPatch.context() as patch:  # the pins are for the stages' processes, not this one
     patch.setenv("MLP_KERNELS", "native")
@@ -211,7 +214,10 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
     ),
     "deep": (GOOD + "deep: " + "[" * 5_000, "nested too deeply"),
     "deep blocks": (GOOD + "- " * 20_000, "not YAML"),
-    "itself": (GOOD.replace("[64, 128, 256]", "&a [*a]", 1), "search.hidden_size1: [[["),
+    "itself": (
+        GOOD.replace("hidden_size1:\n  - 64\n  - 128\n  - 256", "hidden_size1: &a [*a]"),
+        "search.hidden_size1: [[[",
+    ),
     "laughs": (laughs() + "\n", "base: missing"),
     "laughing classes": (laughs() + "\n" + GOOD.replace("- Bag", "- *l11"), "preprocess.classes"),
     "two documents": (GOOD + "---\n" + GOOD, "not YAML"),
@@ -235,3 +241,20 @@ def test_no_file(folder: Path):
     (folder / "params.yaml").mkdir()
     with pytest.raises(InputError, match=r"^params\.yaml: Is a directory"):
         params.load()
+
+
+@pytest.mark.parametrize("key", ["a\nb", "a\x1bb", "\u2028"])
+def test_a_key_of_several_lines(key: str):
+    values = parse_yaml(GOOD, "params.yaml")
+    values["train"][key] = 1
+    assert complaint(dumps_yaml(values)).startswith("params.yaml: train.")
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [("activation", Activation), ("optimizer", OptimizerName), ("schedule", ScheduleName)],
+)
+def test_choices_are_those_of_the_package(name: str, choices: Any):
+    """They are written once more, so that fetch does not depend on the network's modules."""
+    allowed = complaint(changed(f"train.{name}", "?")).partition("allowed is ")[2].partition(";")[0]
+    assert set(allowed.replace(",", " ").split()) - {"best", "or"} == {*get_args(choices)}

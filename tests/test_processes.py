@@ -25,7 +25,7 @@ RECIPE = Recipe(hidden_sizes=(4,), epochs=1)
 
 
 def task(seed=0, act="answer", file=None):
-    return Task(RECIPE, seed, None, act, file)
+    return Task(RECIPE, seed, act=act, file=file)
 
 
 def rows(acts, problem, jobs=2, file=None):

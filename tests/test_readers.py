@@ -460,7 +460,8 @@ def test_what_is_no_winner(value):
 
 
 ROW = {name: WINNER[name] for name in itertools.islice(WINNER, 4)} | {"epochs": 2, "rung": 1}
-ROW |= {"seeds": 1, "val_accuracy": 0.5, "val_accuracy_std": 0, "status": "ok", "other": "x"}
+ROW |= {"seeds": 1, "val_accuracy": 0.5, "val_accuracy_std": 0, "train_accuracy": 0.5}
+ROW |= {"status": "ok", "other": "x"}
 
 
 @pytest.mark.usefixtures("project_folder")

@@ -4,7 +4,6 @@
 """
 
 from pathlib import Path
-from typing import Any
 
 from mlp.files import InputError
 from mlp.recipe import Recipe
@@ -28,7 +27,7 @@ def rungs() -> dict[str, Recipe]:
     params = read(PARAMS)
     try:
         named = params["rungs"] | {STUDENT: params[STUDENT]}
-        return {name: _recipe(params["common"], rung) for name, rung in named.items()}
+        return {name: Recipe(**params["common"], **rung) for name, rung in named.items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{PARAMS}: {type(error).__name__}: {error}") from error
     except InputError as error:
@@ -38,10 +37,6 @@ def rungs() -> dict[str, Recipe]:
 def seeds(rung: str) -> int:
     """How many networks of a rung are trained."""
     return int(read(PARAMS)["teachers" if rung == TEACHER else "seeds"])
-
-
-def _recipe(common: dict[str, Any], rung: dict[str, Any]) -> Recipe:
-    return Recipe(**common, **rung)
 
 
 def rows_file(rung: str) -> Path:
