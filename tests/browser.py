@@ -34,7 +34,8 @@ class Browser:
             "binary": shutil.which("chromium"),
             "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"],
         }
-        capabilities = {"alwaysMatch": {"goog:chromeOptions": options}}
+        timeouts = {"script": 120_000, "pageLoad": 120_000}  # milliseconds, on a busy machine
+        capabilities = {"alwaysMatch": {"goog:chromeOptions": options, "timeouts": timeouts}}
         session = self._call("POST", "", {"capabilities": capabilities})["sessionId"]
         self._url += f"/{session}"
         feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -63,7 +64,7 @@ class Browser:
         request = urllib.request.Request(self._url + path, data, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=60) as answer:
+            with opener.open(request, timeout=150) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise RuntimeError(json.load(error)["value"]["message"]) from error

@@ -1,16 +1,40 @@
 """What the tests share: small data sets, a small network, and the numerical gradient."""
 
+import functools
 import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from project import Project
+from xdist.scheduler import LoadScopeScheduling
 
 from mlp import compiled
 from mlp.data import Dataset, Problem
 from mlp.module import MLP
 from mlp.recipe import Recipe, make_trainer
+
+COSTLY = ("test_check_lock.py", "test_cluster.py", "test_ladder.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """For `pytest -n auto`: two a core, because much of what tests do is to wait for processes."""
+    return 2 * (os.cpu_count() or 1)
+
+
+class Scheduling(LoadScopeScheduling):
+    """Tests one by one to whichever process is free, but those of a file with a costly fixture all
+    to the same."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0]
+        return file if file.endswith(COSTLY) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -25,19 +49,22 @@ def rng():
     return np.random.default_rng(0)
 
 
+# made once a process, because taking them from the cache on disk takes longer than most tests
+compiled_loops = functools.cache(compiled.loops.__wrapped__)
+
+
 @pytest.fixture
 def set_arithmetic(monkeypatch):
     """A function that sets arithmetic to "plain" or "compiled" for what follows in the test."""
 
     def set_to(arithmetic):
         monkeypatch.setenv("MLP_COMPILED", "0" if arithmetic == "plain" else "1")
-        compiled.loops.cache_clear()
-        if arithmetic == "compiled" and compiled.loops(np.dtype(np.float32)) is None:
+        loops = compiled_loops if arithmetic == "compiled" else compiled.loops.__wrapped__
+        monkeypatch.setattr(compiled, "loops", loops)
+        if arithmetic == "compiled" and loops(np.dtype(np.float32)) is None:
             pytest.skip("needs numba")
 
-    yield set_to
-    monkeypatch.undo()
-    compiled.loops.cache_clear()
+    return set_to
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import warm
 import yaml
 from filelock import FileLock
 
@@ -37,10 +38,12 @@ IDENTITY = {  # of the commits that Git and DVC make, where the machine has none
     for what, value in {"NAME": "test", "EMAIL": "test@localhost"}.items()
 }
 
-# Without compiled arithmetic, whose bits are the same and whose import takes a second a process
+# Without compiled arithmetic, whose bits are the same and whose import takes a second a process, and
+# with one job, whose rows are those of several
 ENVIRON = {
-    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "MLP_COMPILED": "0",
+    "MLP_JOBS": "1",
     **IDENTITY,
 }
 
@@ -155,14 +158,13 @@ class Project:
         self, *command: str, status: int | None = 0, timeout: float = 120, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; `status` is the exit status that it must have."""
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=os.environ | ENVIRON | environ,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        env = os.environ | ENVIRON | environ
+        if warm.serves(command, environ):
+            done = warm.run(command, self.folder, env, timeout)
+        else:
+            done = subprocess.run(
+                command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=timeout
+            )
         if status is not None:
             assert done.returncode == status, done.stdout + done.stderr
         return done
