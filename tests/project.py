@@ -38,7 +38,7 @@ IDENTITY = {  # of the commits that Git and DVC make, where the machine has none
     for what, value in {"NAME": "test", "EMAIL": "test@localhost"}.items()
 }
 
-# Without compiled arithmetic, whose bits are the same and whose import takes a second a process, and
+# Without compiled arithmetic, whose bits are the same and whose import takes a second a process;
 # with one job, whose rows are those of several
 ENVIRON = {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

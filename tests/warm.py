@@ -15,12 +15,11 @@ from multiprocessing import forkserver
 from pathlib import Path
 from unittest.mock import patch
 
-LIBRARIES = """
-dvc.cli dvc.cli.parser dvc.config dvc.dagascii dvc.output dvc.repo dvc.repo.checkout dvc.repo.diff
-dvc.repo.reproduce dvc.repo.status dvc.scm dvc.stage.cache dvc_data.index scmrepo.git
-jinja2 matplotlib.backends.backend_agg matplotlib.figure matplotlib.style pandas PIL.PngImagePlugin
-pooch psutil pydantic requests ruamel.yaml threadpoolctl tqdm.auto yaml
-""".split()
+LIBRARIES = [
+    *("dvc.cli.parser", "dvc.repo", "jinja2", "matplotlib.backends.backend_agg"),
+    *("matplotlib.figure", "pandas", "PIL.PngImagePlugin", "pooch", "pydantic", "ruamel.yaml"),
+    *("threadpoolctl", "tqdm.auto"),
+]
 
 HERE = Path(__file__).parent
 _context = multiprocessing.get_context("forkserver")
