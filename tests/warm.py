@@ -28,7 +28,7 @@ _context.set_forkserver_preload(["stages", *LIBRARIES, "warm"])
 
 def serves(command: tuple[str, ...], environ: dict[str, str]) -> bool:
     """Whether it is DVC's or a stage's, with no variable that counts as a process starts."""
-    stage = command[:2] == ("python", "-m") and command[2].startswith("stages.")
+    stage = command[:2] == ("python", "-m") and command[2].startswith(("stages.", "studies."))
     cold = [name for name in environ if name.startswith(("PYTHON", "LC_", "MLP_KERNELS"))]
     return (stage or command[0] == "dvc") and not cold
 
@@ -64,7 +64,7 @@ def _become(command: tuple[str, ...], folder: Path, environ: dict[str, str], pri
 
         sys.argv = list(command)
         sys.exit(main(list(command[1:])))
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("mlp", "stages")]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("mlp", "stages", "studies")]:
         del sys.modules[name]  # the folder has its own
     sys.path.insert(0, str(folder))
     sys.argv = ["", *command[3:]]
