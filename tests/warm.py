@@ -64,8 +64,9 @@ def _become(command: tuple[str, ...], folder: Path, environ: dict[str, str], pri
 
         sys.argv = list(command)
         sys.exit(main(list(command[1:])))
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("mlp", "stages", "studies")]:
-        del sys.modules[name]  # the folder has its own
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("mlp", "stages", "studies"):
+            del sys.modules[name]  # the folder has its own
     sys.path.insert(0, str(folder))
     sys.argv = ["", *command[3:]]
     runpy.run_module(command[2], run_name="__main__", alter_sys=True)
