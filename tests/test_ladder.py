@@ -19,10 +19,9 @@ KEPT = ("published", "batch-norm", "1024-1024")
 
 
 @pytest.fixture(scope="module")
-def ladder(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def ladder(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a ladder of three rungs and a student, climbed."""
-    project = Project.finished(tmp_path_factory.getbasetemp().parent)
-    project = project.copy(tmp_path_factory.mktemp("ladder"))
+    project = finished.copy(tmp_path_factory.mktemp("ladder"))
     params = {
         **PARAMS,
         "seeds": 2,
