@@ -1,4 +1,4 @@
-"""The whole recipe, `train` in params.yaml, by this package, PyTorch and JAX.
+"""The whole recipe, `train` in params.yaml, on 256-64, by this package, PyTorch and JAX.
 
 All draw the order of the images and their variants from the same generator, so that without
 dropout, whose noise is each library's own, they train the same weights but for rounding: `drift`

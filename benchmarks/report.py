@@ -250,10 +250,11 @@ class WholeRecipe(Part):
             *("this package's time over it", "validation accuracy", "weights differ by"),
         ]
         return f"""\
-{self.recipe}: what `train` in params.yaml asks for. All draw order and variants of the images from
-the same generator, bytes of their own for the dropped inputs, and take each step at its own
-learning rate, on one core each. JAX compiles for {shown(self.compilation, ".1f")} seconds, off the
-clock. Plain training is the same network and batches without any of this, with Adam and L2.
+{self.recipe}:
+what `train` in params.yaml asks for. All draw order and variants of the images from the same
+generator, and bytes of their own for the dropped inputs, on one core each. JAX compiles for
+{shown(self.compilation, ".1f")} seconds, off the clock. Plain training is the same network and
+batches without any of this, with Adam and L2.
 
 {table(head, rows)}
 Validation accuracy is after {CHECKED} epochs. Weights are compared after 21 steps without dropout,
