@@ -1,10 +1,10 @@
 """What a worker does when it is called: trainings by name, kept from one call to the next."""
 
+from collections.abc import Callable
 from typing import Any
 
 import threadpoolctl
 
-from benchmarks import peers
 from benchmarks.floor import floor as products_of
 
 CHECKED = 3  # epochs after which the accuracies of all peers are compared
@@ -15,12 +15,12 @@ _accuracies: dict[str, float] = {}
 _snapshots: dict[tuple[str, int], dict[str, Any]] = {}
 
 
-def start(name: str, peer: str, *arguments: Any) -> float:
+def start(name: str, contestant: Callable[..., Any], *arguments: Any) -> float:
     """Make a training; the seconds of compilation, if there is any.
 
-    Raises ModuleNotFoundError if the peer's library is not installed.
+    Raises ModuleNotFoundError if the contestant's library is not installed.
     """
-    _trainings[name] = training = getattr(peers, peer)(*arguments)
+    _trainings[name] = training = contestant(*arguments)
     _epochs[name] = 0
     return getattr(training, "compile_seconds", 0.0)
 
