@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from project import Project
+from project import ENVIRON, Project
 from searching import TRIALS, Search, alive, wait_until
 
 pytest.importorskip("distributed")
@@ -106,7 +106,7 @@ class Processes:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dask", *command.split()],
                 cwd=code or self.code,
-                env=os.environ | self.environ,
+                env=os.environ | ENVIRON | self.environ,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

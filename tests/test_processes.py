@@ -240,7 +240,7 @@ def test_callers(caller, how, tmp_path):
         [sys.executable, *command],
         input=code if how == "standard input" else None,
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MLP_COMPILED": "0"},
         capture_output=True,
         text=True,
     )
