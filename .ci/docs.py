@@ -1,10 +1,12 @@
-"""Run the console blocks of README*.md and docs/, and write what they print into the pages.
+r"""Run the console blocks of README*.md and docs/, and write what they print into the pages.
 
     make docs                        all of them, in clones of HEAD: commit first
     python .ci/docs.py --check       the cheap ones; fails if they print something else
 
-A block is ```console, with `$ ` before each command. A comment on the line before it says more:
-`<!-- costly -->` that --check leaves it out, `<!-- fails -->` that its last command is to fail.
+A block is ```console, with `$ ` before each command, which goes on after a `\` at the end of its
+line. A comment on the line before it says more: `<!-- costly -->` that --check leaves it out,
+`<!-- fails -->` that its last command is to fail. A block of any kind after `<!-- writes PATH -->`
+becomes that file, for the commands after it; --check leaves it out.
 Each page has a clone of its own, with the pipeline's results in it. A metric is written into the
 text too: `<!-- test_accuracy -->90.00 %<!-- -->`.
 """
@@ -19,7 +21,12 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"(?:<!-- (?P<marks>[\w, ]+) -->\n)?```console\n(?P<text>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(
+    r"(?:<!-- (?P<marks>[\w, ]+) -->\n)?```console\n(?P<text>.*?)^```$"
+    r"|<!-- writes (?P<path>\S+) -->\n```\w+\n(?P<content>.*?)^```$",
+    re.M | re.S,
+)
+COMMAND = re.compile(r"^\$ (.*(?:(?<=\\)\n.*)*)", re.M)
 METRIC = re.compile(r"(<!-- (\w+)(?: (\d))? -->)[^<\n]*(<!-- -->)")
 # What differs from run to run: hashes, times, DVC's names for experiments, how wide a table so is
 VOLATILE = [
@@ -53,8 +60,7 @@ def clone(folder: Path) -> None:
 
 def run(block: re.Match[str], folder: Path) -> str:
     """The block, with what its commands print today."""
-    lines = block["text"].splitlines()
-    commands = [line[2:] for line in lines if line.startswith("$ ")]
+    commands = COMMAND.findall(block["text"])
     script = "".join(f"{command}\nprintf '\\0%s\\0' $?\n" for command in commands)
     done = subprocess.run(
         ["bash", "-c", script],
@@ -88,10 +94,13 @@ def update(page: Path, folder: Path, cheap: bool) -> str:
     metrics = json.loads((ROOT / "reports/metrics.json").read_text(encoding="utf-8"))
 
     def fill(block: re.Match[str]) -> str:
-        if cheap and "costly" in (block["marks"] or ""):
+        if cheap and (block["path"] or "costly" in (block["marks"] or "")):
             return block[0]
         if not folder.exists():
             clone(folder)
+        if block["path"]:
+            (folder / block["path"]).write_text(block["content"], encoding="utf-8")
+            return block[0]
         head = block[0].partition("```")[0]
         return f"{head}```console\n{run(block, folder)}```"
 
