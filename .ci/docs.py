@@ -6,7 +6,8 @@ r"""Run the console blocks of README*.md and docs/, and write what they print in
 A block is ```console, with `$ ` before each command, which goes on after a `\` at the end of its
 line. A comment on the line before it says more: `<!-- costly -->` that --check leaves it out,
 `<!-- fails -->` that its last command is to fail. A block of any kind after `<!-- writes PATH -->`
-becomes that file, for the commands after it; --check leaves it out.
+becomes that file, for the commands after it; --check leaves it out. A translation, as
+README.zh-CN.md is one of README.md, shows the blocks of its original, which are not run again.
 Each page has a clone of its own, with the pipeline's results in it. A metric is written into the
 text too: `<!-- test_accuracy -->90.00 %<!-- -->`.
 """
@@ -90,10 +91,19 @@ def volatile(text: str) -> list[str]:
 
 
 def update(page: Path, folder: Path, cheap: bool) -> str:
-    """The page with what its commands print today; of the costly ones what it said, if `cheap`."""
+    """The page with what its commands print today; of the costly ones what it said, if `cheap`.
+    A translation with what its original says."""
+    text = page.read_text(encoding="utf-8")
     metrics = json.loads((ROOT / "reports/metrics.json").read_text(encoding="utf-8"))
+    original = page.with_name(f"{page.name.partition('.')[0]}.md")
+    blocks = list(BLOCK.finditer(original.read_text(encoding="utf-8")))
+    if (count := len(BLOCK.findall(text))) != len(blocks):
+        sys.exit(f"{page.name} has {count} blocks of commands, {original.name} {len(blocks)}")
+    shown = iter(blocks)
 
     def fill(block: re.Match[str]) -> str:
+        if original != page:
+            return next(shown)[0]
         if cheap and (block["path"] or "costly" in (block["marks"] or "")):
             return block[0]
         if not folder.exists():
@@ -107,7 +117,7 @@ def update(page: Path, folder: Path, cheap: bool) -> str:
     def metric(mark: re.Match[str]) -> str:
         return f"{mark[1]}{100 * metrics[mark[2]]:.{mark[3] or 2}f} %{mark[4]}"
 
-    return METRIC.sub(metric, BLOCK.sub(fill, page.read_text(encoding="utf-8")))
+    return METRIC.sub(metric, BLOCK.sub(fill, text))
 
 
 def main(check: bool) -> None:
