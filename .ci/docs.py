@@ -77,11 +77,11 @@ def run(block: re.Match[str], folder: Path) -> str:
     expected = [False] * (len(commands) - 1) + ["fails" in (block["marks"] or "")]
     if [status != 0 for status in statuses] != expected:
         sys.exit(f"{commands}: exit statuses {statuses}\n{done.stdout}")
-    shown = [
-        "\n".join([f"$ {command}", *(line.rstrip() for line in output.strip("\n").splitlines())])
-        for command, output in zip(commands, outputs, strict=True)
-    ]
-    return "".join(text + ("\n\n" if "\n" in text else "\n") for text in shown).rstrip() + "\n"
+    shown = ""
+    for command, output in zip(commands, outputs, strict=True):
+        lines = [line.rstrip() for line in output.strip("\n").splitlines()]
+        shown += "\n".join([f"$ {command}", *lines, ""]) + "\n" * bool(lines)
+    return shown.rstrip() + "\n"
 
 
 def volatile(text: str) -> list[str]:
