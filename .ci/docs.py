@@ -1,10 +1,13 @@
-"""Run the console blocks of README*.md and docs/, and write what they print into the pages.
+r"""Run the console blocks of README*.md and docs/, and write what they print into the pages.
 
     make docs                        all of them, in clones of HEAD: commit first
     python .ci/docs.py --check       the cheap ones; fails if they print something else
 
-A block is ```console, with `$ ` before each command. A comment on the line before it says more:
-`<!-- costly -->` that --check leaves it out, `<!-- fails -->` that its last command is to fail.
+A block is ```console, with `$ ` before each command, which goes on after a `\` at the end of its
+line. A comment on the line before it says more: `<!-- costly -->` that --check leaves it out,
+`<!-- fails -->` that its last command is to fail. A block of any kind after `<!-- writes PATH -->`
+becomes that file, for the commands after it; --check leaves it out. A translation, as
+README.zh-CN.md is one of README.md, shows the blocks of its original, which are not run again.
 Each page has a clone of its own, with the pipeline's results in it. A metric is written into the
 text too: `<!-- test_accuracy -->90.00 %<!-- -->`.
 """
@@ -19,7 +22,12 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"(?:<!-- (?P<marks>[\w, ]+) -->\n)?```console\n(?P<text>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(
+    r"(?:<!-- (?P<marks>[\w, ]+) -->\n)?```console\n(?P<text>.*?)^```$"
+    r"|<!-- writes (?P<path>\S+) -->\n```\w+\n(?P<content>.*?)^```$",
+    re.M | re.S,
+)
+COMMAND = re.compile(r"^\$ (.*(?:(?<=\\)\n.*)*)", re.M)
 METRIC = re.compile(r"(<!-- (\w+)(?: (\d))? -->)[^<\n]*(<!-- -->)")
 # What differs from run to run: hashes, times, DVC's names for experiments, how wide a table so is
 VOLATILE = [
@@ -53,8 +61,7 @@ def clone(folder: Path) -> None:
 
 def run(block: re.Match[str], folder: Path) -> str:
     """The block, with what its commands print today."""
-    lines = block["text"].splitlines()
-    commands = [line[2:] for line in lines if line.startswith("$ ")]
+    commands = COMMAND.findall(block["text"])
     script = "".join(f"{command}\nprintf '\\0%s\\0' $?\n" for command in commands)
     done = subprocess.run(
         ["bash", "-c", script],
@@ -70,11 +77,11 @@ def run(block: re.Match[str], folder: Path) -> str:
     expected = [False] * (len(commands) - 1) + ["fails" in (block["marks"] or "")]
     if [status != 0 for status in statuses] != expected:
         sys.exit(f"{commands}: exit statuses {statuses}\n{done.stdout}")
-    shown = [
-        "\n".join([f"$ {command}", *(line.rstrip() for line in output.strip("\n").splitlines())])
-        for command, output in zip(commands, outputs, strict=True)
-    ]
-    return "".join(text + ("\n\n" if "\n" in text else "\n") for text in shown).rstrip() + "\n"
+    shown = ""
+    for command, output in zip(commands, outputs, strict=True):
+        lines = [line.rstrip() for line in output.strip("\n").splitlines()]
+        shown += "\n".join([f"$ {command}", *lines, ""]) + "\n" * bool(lines)
+    return shown.rstrip() + "\n"
 
 
 def volatile(text: str) -> list[str]:
@@ -84,21 +91,33 @@ def volatile(text: str) -> list[str]:
 
 
 def update(page: Path, folder: Path, cheap: bool) -> str:
-    """The page with what its commands print today; of the costly ones what it said, if `cheap`."""
+    """The page with what its commands print today; of the costly ones what it said, if `cheap`.
+    A translation with what its original says."""
+    text = page.read_text(encoding="utf-8")
     metrics = json.loads((ROOT / "reports/metrics.json").read_text(encoding="utf-8"))
+    original = page.with_name(f"{page.name.partition('.')[0]}.md")
+    blocks = list(BLOCK.finditer(original.read_text(encoding="utf-8")))
+    if (count := len(BLOCK.findall(text))) != len(blocks):
+        sys.exit(f"{page.name} has {count} blocks of commands, {original.name} {len(blocks)}")
+    shown = iter(blocks)
 
     def fill(block: re.Match[str]) -> str:
-        if cheap and "costly" in (block["marks"] or ""):
+        if original != page:
+            return next(shown)[0]
+        if cheap and (block["path"] or "costly" in (block["marks"] or "")):
             return block[0]
         if not folder.exists():
             clone(folder)
+        if block["path"]:
+            (folder / block["path"]).write_text(block["content"], encoding="utf-8")
+            return block[0]
         head = block[0].partition("```")[0]
         return f"{head}```console\n{run(block, folder)}```"
 
     def metric(mark: re.Match[str]) -> str:
         return f"{mark[1]}{100 * metrics[mark[2]]:.{mark[3] or 2}f} %{mark[4]}"
 
-    return METRIC.sub(metric, BLOCK.sub(fill, page.read_text(encoding="utf-8")))
+    return METRIC.sub(metric, BLOCK.sub(fill, text))
 
 
 def main(check: bool) -> None:

@@ -27,6 +27,18 @@ $ touch costly; echo costly
 ```console
 $ echo 'no such thing' >&2; false
 ```
+
+<!-- writes words.txt -->
+```text
+$ two \\
+words
+```
+"""
+WRITTEN = """
+```console
+$ cat \\
+    words.txt
+```
 """
 
 
@@ -64,10 +76,76 @@ def test_a_command_that_fails_unsaid_ends_it(project: Project):
     assert "no such thing" in done.stderr
 
 
+def test_a_translation_shows_what_its_original_does(project: Project):
+    (project.folder / "README.zh.md").write_text(PAGE.replace("# Page", "# 页"))
+    project.call("python", ".ci/docs.py")
+    pages = [(project.folder / name).read_text() for name in ("README.md", "README.zh.md")]
+    assert pages[1] == pages[0].replace("# Page", "# 页")
+    (project.folder / "README.zh.md").write_text(pages[1].replace("echo costly", "echo other"))
+    assert "+$ touch costly" in project.call("python", ".ci/docs.py", "--check", status=1).stdout
+
+
+def test_a_page_writes_files_for_the_commands_after_it(project: Project):
+    page = project.folder / "README.md"
+    page.write_text(PAGE + WRITTEN)
+    project.call("python", ".ci/docs.py")
+    assert page.read_text().endswith("$ cat \\\n    words.txt\n$ two \\\nwords\n```\n")
+    assert not (project.folder / "words.txt").exists()
+
+
 def test_the_library_example_runs():
-    code = (ROOT / "docs/library.md").read_text(encoding="utf-8").split("```python\n")[1]
+    code = read("docs/library.md").split("```python\n")[1]
     subprocess.run([sys.executable, "-c", code.split("```")[0]], cwd=ROOT, check=True)
 
 
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+BLOCK = re.compile(r"^(?:<!-- \w+ -->\n)?```(\w+)\n(.*?)^```$", re.M | re.S)
+
+
+def prose(text: str) -> str:
+    return BLOCK.sub("", text)
+
+
+def blocks(text: str) -> list[str]:
+    """Console blocks as they are, others without their comments, which are translated."""
+    return [
+        block[0] if block[1] == "console" else re.sub(r" +# .*", "", block[0])
+        for block in BLOCK.finditer(text)
+    ]
+
+
+# What a translation has in common with its original
+COMMON = {
+    "headings": lambda text: re.findall(r"^#+(?= )", prose(text), re.M),
+    "blocks": blocks,
+    "numbers of tables": lambda text: [
+        (line.count("|"), re.findall(r"\d+(?:[.,]\d+)*", line))
+        for line in re.findall(r"^\|.*\|$", prose(text), re.M)
+    ],
+    "links": lambda text: sorted(re.findall(r"\]\((?!README)(.*?)\)", prose(text))),
+    "code": lambda text: sorted(re.findall(r"`([^`\n]+)`", prose(text))),
+    "metrics": lambda text: re.findall(r"<!-- \w+ -->.*?<!-- -->", text),
+}
+
+
+@pytest.mark.parametrize("what", COMMON)
+def test_the_translation_is_of_this_readme(what: str):
+    original, translation = (COMMON[what](read(name)) for name in ("README.md", "README.zh-CN.md"))
+    assert original
+    assert translation == original
+
+
+def test_each_readme_begins_with_a_link_to_the_other():
+    for name, other in (("README.md", "README.zh-CN.md"), ("README.zh-CN.md", "README.md")):
+        assert f"]({other})" in "".join(read(name).splitlines()[:4])
+
+
+def test_own_project_is_read_at_one_sitting():
+    assert len(read("docs/own-project.md").splitlines()) <= 150
+
+
 def test_readme_is_short():
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+    assert len(read("README.md").splitlines()) <= 200

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from garments import CLASSES, SHAPE, garments, trained_model, untrained_model
-from PIL import Image
+from PIL import Image, ImageFilter
 from project import write_idx
 
 from mlp.files import InputError
@@ -73,12 +73,24 @@ def cut_out(picture: Image.Image) -> Image.Image:
     return colours
 
 
+def softly_cut_out(picture: Image.Image) -> Image.Image:
+    """The garment's own colours, dark, under an alpha that fades over its edges; what is wholly
+    transparent has a colour that must not be seen."""
+    mask = picture.point(lambda level: 255 * (level > 12))
+    alpha = mask.filter(ImageFilter.GaussianBlur(1.5))
+    colours = Image.merge("RGB", [negative(picture)] * 3)
+    colours.paste((255, 0, 0), mask=alpha.point(lambda level: 255 * (level == 0)))
+    colours.putalpha(alpha)
+    return colours
+
+
 # What may be made of an image: file type and picture. Five sizes, both polarities.
 PICTURES = {
     "bright": ("png", lambda image: placed(image, (60, 40), 36)),
     "dark JPEG": ("jpg", lambda image: negative(placed(image, (110, 90), 80))),
     "dark on grey": ("webp", lambda image: negative(placed(image, (130, 190), 120), 235)),
     "transparent": ("png", lambda image: cut_out(placed(image, (180, 170), 150))),
+    "soft edges": ("webp", lambda image: softly_cut_out(placed(image, (150, 130), 100))),
     "16 bits": ("png", lambda image: as_png16(negative(placed(image, (300, 260), 224)))),
     "of the model's size": ("png", Image.fromarray),
 }
@@ -161,6 +173,21 @@ def test_orientation_palette_and_animation(shirt, tmp_path):
     for name, path in others.items():
         images, _ = read_pictures(path, SHAPE)
         assert np.abs(images.astype(int) - expected).max() <= 2, name
+
+
+@pytest.mark.parametrize(("colour", "ground"), [(60, 255), (250, 0)])
+def test_a_partly_transparent_pixel_shows_its_share_of_the_ground(colour, ground, tmp_path):
+    """White under a dark garment, black under a bright one; of the model's size, so that nothing
+    but a negation follows."""
+    rgba = np.full((*SHAPE, 4), (7, 99, 200, 0), np.uint8)  # seen nowhere
+    rgba[4:24, 4:24, :3] = colour
+    rgba[4:24, 4:24, 3] = 255
+    rgba[4:24, 4:9, 3] = (1, 64, 128, 192, 254)
+    [image], inverted = read_pictures(save(Image.fromarray(rgba), tmp_path / "soft.png"), SHAPE)
+    assert inverted == (ground == 255)
+    alpha = rgba[..., 3] / 255
+    expected = alpha * colour + (1 - alpha) * ground
+    np.testing.assert_allclose(image, 255 - expected if inverted else expected, atol=0.51)
 
 
 def save(picture: Image.Image, path: Path, **options: object) -> str:
