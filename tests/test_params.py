@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 from project import ROOT, Project
 
@@ -19,6 +20,15 @@ with pytest.MonkeyPatch.context() as patch:  # the pins are for the stages' proc
     from stages import params
 
 GOOD = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+def keys(values: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of all that is no section."""
+    return [
+        name
+        for key, value in values.items()
+        for name in (keys(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key])
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -258,3 +268,17 @@ def test_choices_are_those_of_the_package(name: str, choices: Any):
     """They are written once more, so that fetch does not depend on the network's modules."""
     allowed = complaint(changed(f"train.{name}", "?")).partition("allowed is ")[2].partition(";")[0]
     assert set(allowed.replace(",", " ").split()) - {"best", "or"} == {*get_args(choices)}
+
+
+@pytest.mark.parametrize(("text", "value"), [("[]", []), ("[1]", [1]), ("null", None), ("3", 3)])
+def test_what_an_experiment_sets_can_be_read(folder: Path, text: str, value: object):
+    """`-S` writes a value of another kind into the file that people comment: a comment beside a
+    list's key would end up inside the new value."""
+    for key in keys(parse_yaml(GOOD, "params.yaml")):
+        path = folder / "params.yaml"
+        path.write_text(GOOD, encoding="utf-8")
+        apply_overrides(path, [f"{key}={text}"])
+        found = params.read(path)
+        for name in key.split("."):
+            found = found[name]
+        assert found == value, key
