@@ -55,7 +55,7 @@ def sparsity_verdict(layers: Sequence[WeightStatistics]) -> str:
     kurtoses = [layer.excess_kurtosis for layer in layers]
     figures = (
         f"share near zero {' → '.join(f'{share:.1%}' for share in shares)}, "
-        f"excess kurtosis {' → '.join(f'{k:z.2f}' for k in kurtoses)}"
+        f"excess kurtosis {' → '.join(f'{k:.2f}' for k in kurtoses)}"
     ).replace("-", "−")
     if len(layers) < 2:
         return f"A single layer has no depth to compare: {figures}"
@@ -72,42 +72,27 @@ def _rises(values: Sequence[float]) -> bool:
 
 def class_templates(x: NDArray[np.number], t: NDArray[np.integer]) -> NDArray[np.float64]:
     """What a detector of a class, or of one against another, would look like: the mean of the
-    samples x (N, features) of each label in t (N,), from the lowest label on, then the differences
-    of each mean from those after it. (K + K (K - 1) / 2, features)."""
-    means = np.array([x[t == label].mean(axis=0, dtype=np.float64) for label in np.unique(t)])
-    pairs = itertools.combinations(means, 2)
-    return np.array([*means, *(one - other for one, other in pairs)])
+    samples x (N, features) of each label in t (N,), from the lowest on, then the difference of each
+    two means, as itertools.combinations has them. (K + K (K - 1) / 2, features)."""
+    means = [x[t == label].mean(axis=0, dtype=np.float64) for label in np.unique(t)]
+    return np.array([*means, *(one - other for one, other in itertools.combinations(means, 2))])
 
 
 def correlations(W: NDArray[np.floating], templates: NDArray[np.floating]) -> NDArray[np.float64]:
     """Pearson's correlation of each neuron's weights, W (inputs, neurons), with each template
-    (T, inputs): (neurons, T). 0 where all weights, or a template, are of one value."""
-    neurons, patterns = (_standardised(rows) for rows in (W.T, templates))
-    return neurons @ patterns.T
-
-
-def _standardised(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Each row around zero and of length 1, or 0 if its values are equal."""
-    rows = np.asarray(rows, np.float64)
-    spread = np.ptp(rows, axis=1, keepdims=True)
-    deviation = rows - rows.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(deviation, axis=1, keepdims=True)
-    return np.where(spread > 0, deviation / np.where(lengths > 0, lengths, 1), 0.0)
+    (T, inputs): (neurons, T). 0 for a neuron whose weights are all zero."""
+    neurons = W.shape[1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = np.corrcoef(W.T, templates, dtype=np.float64)[:neurons, neurons:]
+    return np.nan_to_num(r)
 
 
 def neighbour_correlation(images: NDArray[np.floating]) -> NDArray[np.float64]:
     """How alike neighbours, side by side or one above the other, are in images (n, rows, columns):
-    Moran's I, (n,). 1 where they are equal, about 0 (exactly -1 / (pixels - 1) on average) where
-    pixels are in any order. NaN is no pixel; 0 for an image of one value."""
-    there = np.isfinite(images)
-    pixels = there.sum(axis=(1, 2))
-    values = np.where(there, images, 0).astype(np.float64)
-    means = values.sum(axis=(1, 2)) / pixels
-    z = np.where(there, values - means[:, None, None], 0)
-    variances = (z * z).sum(axis=(1, 2)) / pixels
-    products, pairs = (
-        (a[:, :, 1:] * a[:, :, :-1]).sum(axis=(1, 2)) + (a[:, 1:] * a[:, :-1]).sum(axis=(1, 2))
-        for a in (z, there.astype(np.float64))
-    )
-    scale = pairs * variances
-    return np.divide(products, scale, out=np.zeros(len(images)), where=scale > 0)
+    Moran's I, (n,). Near 1 if an image is smooth, -1 / (pixels - 1) on average if its pixels are in
+    any order. NaN is no pixel; 0 for an image of zeros."""
+    pixels = np.ma.masked_invalid(np.asarray(images, np.float64))
+    z = pixels - pixels.mean(axis=(1, 2), keepdims=True)
+    products = (z[:, :, 1:] * z[:, :, :-1], z[:, 1:] * z[:, :-1])
+    sums, counts = (sum(getattr(p, f)(axis=(1, 2)) for p in products) for f in ("sum", "count"))
+    return np.ma.filled(sums / counts / (z * z).mean(axis=(1, 2)), 0.0)

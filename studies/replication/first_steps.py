@@ -6,23 +6,21 @@ import pandas as pd
 
 from mlp.data import load_problem
 from mlp.files import InputError, write_text
-from stages import run
+from stages import params, run
 from stages.executor import executor
-from stages.params import load
 from stages.paths import PROCESSED
 from studies.ladder import rungs
-from studies.replication import FIRST_STEPS, PUBLISHED, RECIPE, params
+from studies.replication import FIRST_STEPS, PUBLISHED, RECIPE, load
 from studies.replication.scaled import Scaled
 
 
 def main() -> None:
-    settings, first = params("first_steps"), load().base.seed
-    recipes = rungs()
+    settings, first, recipes = load().first_steps, params.load().base.seed, rungs()
     trials = [
-        (rung, Scaled(replace(recipes[rung], epochs=settings["epochs"]), seed, scale=scale))
+        (rung, Scaled(replace(recipes[rung], epochs=settings.epochs), seed, scale=scale))
         for rung in (PUBLISHED, RECIPE)
-        for scale in settings["scales"]
-        for seed in range(first, first + settings["seeds"])
+        for scale in settings.scales
+        for seed in range(first, first + settings.seeds)
     ]
     numbered = ((number, trial) for number, (_, trial) in enumerate(trials))
     rows = {n: row for n, row in executor()(numbered, load_problem(PROCESSED)) if row is not None}

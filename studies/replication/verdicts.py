@@ -1,13 +1,16 @@
 """Rules that turn measurements into verdicts: "yes", "partly" or "no"."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-PATTERN = 0.1  # the correlation of neighbours from which an eye may see something
-SETTINGS = ["hidden_size1", "hidden_size2", "lr", "l2_reg"]
+from stages.params import SEARCHED
+from studies.replication import CONTROL, START
+
+IMAGES = 10_000  # of the test set
+PATTERN = 0.1  # correlation of neighbours, above that of all but few pictures of noise of 16 × 16
 
 
 class Verdict(NamedTuple):
@@ -17,13 +20,13 @@ class Verdict(NamedTuple):
     why: str
 
 
-class Rank(NamedTuple):
+class Place(NamedTuple):
     """Where a configuration of a search stands; accuracies in percent."""
 
     rank: int
     of: int
     best: str
-    gap: float  # between the means of the best and of this one
+    gap: float  # from its mean over the seeds up to the best one
     std: float  # of one training: pooled over the ten best
     noise: float  # twice the standard error of the gap
     ranks: list[int]  # with each seed alone
@@ -31,8 +34,7 @@ class Rank(NamedTuple):
 
 def spread(values: pd.Series, digits: int = 2) -> str:
     """Mean ± standard deviation."""
-    std = values.std() if len(values) > 1 else 0.0
-    return f"{values.mean():z.{digits}f} ± {std:.{digits}f}".replace("-", "−")
+    return f"{values.mean():z.{digits}f} ± {values.std():.{digits}f}".replace("-", "−")
 
 
 def above(one: pd.Series, other: pd.Series) -> bool:
@@ -40,125 +42,90 @@ def above(one: pd.Series, other: pd.Series) -> bool:
     return bool(one.mean() - other.mean() > 2 * math.hypot(one.sem(), other.sem()))
 
 
-def ranked(search: pd.DataFrame, claimed: dict[str, float]) -> Rank:
-    """Where the configuration stands. Raises ValueError if the search does not have it."""
-    good = search[search.status == "ok"]
-    accuracy = 100 * good.set_index([*SETTINGS, "seed"]).val_accuracy.unstack("seed").dropna()
-    means = accuracy.mean(axis=1).sort_values(ascending=False, kind="stable")
-    place = tuple(claimed[name] for name in SETTINGS)
-    if place not in means.index:
-        raise ValueError(f"the search has no result of {place}")
-    std = float(np.sqrt(accuracy.loc[means.index[:10]].var(axis=1).mean()))
-    return Rank(
-        rank=means.index.get_loc(place) + 1,
-        of=len(search.drop_duplicates(SETTINGS)),
-        best=", ".join(f"{value:g}" for value in means.index[0]),
-        gap=means.iloc[0] - means[place],
+def accuracies(search: pd.DataFrame) -> pd.DataFrame:
+    """Validation accuracies in percent: a row a configuration, from the best mean on, and a column
+    a seed. Those that diverged are left out."""
+    good = search[search.status == "ok"].set_index([*SEARCHED, "seed"])
+    table = 100 * good.val_accuracy.unstack("seed").dropna()
+    return table.loc[table.mean(axis=1).sort_values(ascending=False, kind="stable").index]
+
+
+def place(search: pd.DataFrame, claimed: Mapping[str, Any]) -> Place:
+    """Where a configuration stands. Raises ValueError if the search has no result of it."""
+    table = accuracies(search)
+    setting = tuple(claimed[name] for name in SEARCHED)
+    if setting not in table.index:
+        raise ValueError(f"the search has no result of {', '.join(f'{v:g}' for v in setting)}")
+    rank = table.index.get_loc(setting)
+    std = math.sqrt(table[:10].var(axis=1).mean())
+    return Place(
+        rank=rank + 1,
+        of=len(search.drop_duplicates([*SEARCHED])),
+        best=", ".join(f"{value:g}" for value in table.index[0]),
+        gap=float(table.iloc[0].mean() - table.iloc[rank].mean()),
         std=std,
-        noise=2 * std * math.sqrt(2 / accuracy.shape[1]),
-        ranks=[int(column.rank(ascending=False)[place]) for _, column in accuracy.items()],
+        noise=2 * std * math.sqrt(2 / table.shape[1]),
+        ranks=[int(table[seed].rank(ascending=False, method="min").iloc[rank]) for seed in table],
     )
 
 
-def winner(search: pd.DataFrame, claimed: dict[str, float]) -> Verdict:
+def winner(found: Place) -> Verdict:
     """Yes if it comes first, partly if noise may have kept it from that."""
-    found = ranked(search, claimed)
     word = "yes" if found.rank == 1 else "partly" if found.gap <= found.noise else "no"
-    distance = f", or {found.gap / found.std:.1f} standard deviations" if found.std else ""
-    why = (
-        f"rank {found.rank} of {found.of} by the mean over {len(found.ranks)} seeds, "
-        f"{found.gap:.2f} points{distance} of one training, below the best ({found.best}); "
-        f"two means differ by up to {found.noise:.2f} points by chance. "
-        f"With each seed alone, ranks {', '.join(map(str, found.ranks))}"
-    )
-    return Verdict(word, why)
+    return Verdict(word, f"rank {found.rank} of {found.of}, {found.gap:.2f} points below the best")
 
 
-def accuracy(test: pd.Series, claimed: float, images: int = 10_000) -> Verdict:
-    """Yes if what was published is within two standard deviations, of seeds and of test sets."""
-    std = math.hypot(test.std(), math.sqrt(claimed * (1 - claimed) / images))
-    difference = test.mean() - claimed
-    word = "yes" if abs(difference) <= 2 * std else "no"
-    direction = "above" if difference > 0 else "below"
-    why = (
-        f"{spread(100 * test)} % over {len(test)} seeds, {100 * abs(difference):.2f} points "
-        f"{direction}; seeds and a test set of {images:,} images explain {200 * std:.2f}"
-    )
-    return Verdict(word, why)
+def accuracy(test: pd.Series, claimed: float) -> Verdict:
+    """Yes if the claim is within two standard deviations, of seeds and of test sets."""
+    std = math.hypot(test.std(), math.sqrt(claimed * (1 - claimed) / IMAGES))
+    word = "yes" if abs(test.mean() - claimed) <= 2 * std else "no"
+    return Verdict(word, f"{spread(100 * test)} %")
 
 
-def rising(layers: pd.DataFrame, name: str) -> int:
+def rising(layers: pd.DataFrame, measure: str) -> int:
     """In how many networks a measure rises from each layer to the next."""
-    table = layers.pivot(index="seed", columns="layer", values=name)
+    table = layers.pivot(index="seed", columns="layer", values=measure)
     return int((table.diff(axis=1).iloc[:, 1:] > 0).all(axis=1).sum())
 
 
-def depth(layers: pd.DataFrame, first: str, second: str) -> Verdict:
-    """Of a network's layers: yes if both measures rise with depth in each network, partly if one
-    does, no if neither does."""
+def depth(layers: pd.DataFrame, measures: Mapping[str, str]) -> Verdict:
+    """Yes if each of the measures, by their columns, rises with depth in each network, no if none
+    does, and partly otherwise."""
     networks = layers.seed.nunique()
-    counts = {name: rising(layers, name) for name in (first, second)}
-    whole = sum(count == networks for count in counts.values())
-    word = {2: "yes", 1: "partly", 0: "no"}[whole]
-    parts = []
-    for name, count in counts.items():
-        means = layers.groupby("layer")[name].mean()
-        steps = " → ".join(f"{mean:z.3f}" for mean in means).replace("-", "−")
-        parts.append(f"{LABELS[name]} {steps}, rising in {count} of {networks} networks")
-    return Verdict(word, "; ".join(parts))
-
-
-LABELS = {
-    "near_zero": "share near zero",
-    "excess_kurtosis": "excess kurtosis",
-    "std": "standard deviation",
-    "growth": "the same over that at the start",
-}
+    counts = {name: rising(layers, column) for column, name in measures.items()}
+    whole = [count == networks for count in counts.values()]
+    word = "yes" if all(whole) else "partly" if any(whole) else "no"
+    parts = (f"{name} rises in {count} of {networks} networks" for name, count in counts.items())
+    return Verdict(word, ", ".join(parts))
 
 
 def medians(neurons: pd.DataFrame, network: str, view: str) -> pd.Series:
-    """The median of each network's |correlation| with what it resembles most."""
-    rows = neurons[(neurons.network == network) & (neurons["view"] == view)]
-    return rows.correlation.abs().groupby(rows.seed).median()
+    """Of each network, its neurons' median |r| with what they resemble most."""
+    return neurons.r50[(neurons.network == network) & (neurons["view"] == view)]
 
 
-def garments(neurons: pd.DataFrame, network: str) -> Verdict:
+def resemblance(neurons: pd.DataFrame, network: str, view: str) -> Verdict:
     """Yes if neurons resemble garments more than both controls' do, partly if more than one's."""
-    own, *others = (
-        medians(neurons, name, "its weights") for name in (network, "controls", "start")
-    )
-    more = [above(own, other) for other in others]
-    word = {2: "yes", 1: "partly", 0: "no"}[sum(more)]
-    why = (
-        f"median |r| {spread(own)}; with labels in random order {spread(others[0])}, "
-        f"before the first step {spread(others[1])}"
-    )
-    return Verdict(word, why)
+    own, *others = (medians(neurons, name, view) for name in (network, CONTROL, START))
+    more = sum(above(own, other) for other in others)
+    learnt, start = (f"{other.mean():.2f}" for other in others)
+    why = f"median of r {spread(own)}; {learnt} and {start} without garments"
+    return Verdict(("no", "partly", "yes")[more], why)
 
 
 def no_pattern(neurons: pd.DataFrame, network: str) -> Verdict:
-    """No if neighbours in a neuron's picture are alike; partly if they are not, but the neuron has
-    a pattern when it is seen through layer 1; otherwise yes."""
-    rows = neurons[(neurons.network == network) & (neurons.layer == 2)]
-    alike = {view: group.groupby("seed").neighbours.mean() for view, group in rows.groupby("view")}
-    own, shuffled = alike["through layer 1"], alike["in another order"]
-    seen, *others = (
-        medians(neurons, name, "through layer 1") for name in (network, "controls", "start")
-    )
-    pattern = own.mean() >= PATTERN and above(own, shuffled)
-    hidden = all(above(seen, other) for other in others)
-    why = (
-        f"neighbours correlate by {spread(own, 3)}, with the neurons of layer 1 in another order "
-        f"by {spread(shuffled, 3)}. Seen through layer 1, median |r| with garments {spread(seen)}; "
-        f"with labels in random order {spread(others[0])}, before the first step "
-        f"{spread(others[1])}"
-    )
-    return Verdict("no" if pattern else "partly" if hidden else "yes", why)
+    """No if neighbours in the pictures of layer 2's weights are alike; if not, partly if these
+    neurons resemble garments when they are seen through layer 1, and otherwise yes."""
+    rows = neurons[(neurons.network == network) & (neurons["view"] == "layer 2")]
+    seen = resemblance(neurons, network, "layer 2 through layer 1")
+    word = "partly" if seen.word == "yes" else "yes"
+    if rows.neighbours.mean() >= PATTERN:
+        word = "no"
+    why = f"neighbours correlate by {spread(rows.neighbours)}; through layer 1, {seen.why}"
+    return Verdict(word, why)
 
 
-def smaller_start(steps: pd.DataFrame) -> Verdict:
-    """Whether any smaller scale validates better than 1, by more than noise."""
+def better_scales(steps: pd.DataFrame) -> list[float]:
+    """The scales of a network's first weights that validate better than 1, by more than noise."""
     scores = dict(list(steps.groupby("scale").val_accuracy))
-    better = [s for s, score in scores.items() if s != 1 and above(score, scores[1])]
-    parts = [f"{spread(100 * scores[s])} % with {s:g}" for s in sorted(scores, reverse=True)]
-    return Verdict("yes" if better else "no", "; ".join(parts))
+    return [scale for scale, score in scores.items() if above(score, scores[1])]
