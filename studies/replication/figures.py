@@ -36,7 +36,7 @@ MEASURES = {  # of layers.csv, and what a normal distribution has
     "near_zero": ("share near zero", 0.0797),
     "excess_kurtosis": ("excess kurtosis", 0.0),
     "std": ("standard deviation", None),
-    "grown": ("… over that at the start", None),
+    "grown": ("… over the start's", None),
 }
 BEST = 12  # configurations that are drawn
 SHOWN = 10  # neurons that are drawn

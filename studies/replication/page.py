@@ -59,8 +59,8 @@ first; partly: chance may have kept it from that.
 ## {accuracy} on test
 
 The test images were measured by the ladder, once. Yes: the claim is within two standard deviations,
-of seeds and of test sets of {images:,} images. As published, the network is {away[0]:+.2f} points
-from it, with the recipe {away[1]:+.2f}.
+of seeds and of test sets of {images:,} images. As published, the network is {published_away} it,
+with the recipe {recipe_away}.
 
 ## Sparser with depth
 
@@ -113,7 +113,7 @@ number, in trainings of {epochs} epochs from {step_seeds} seeds:
 """
 NETWORKS = (PUBLISHED, RECIPE)
 SPARSER = {"near_zero": "share near zero", "excess_kurtosis": "kurtosis"}
-DEVIATING = {"std": "standard deviation", "grown": "the same over that at the start"}
+DEVIATING = {"std": "standard deviation", "grown": "its ratio to the start's"}
 FILES = (SEARCH, LEARNT, LAYERS, NEURONS, FIRST_STEPS, MODELS)
 
 
@@ -168,7 +168,8 @@ def page(tables: Tables, params: Params, classes: int) -> str:
         ranks=", ".join(map(str, place.ranks)),
         accuracy=claimed,
         images=verdicts.IMAGES,
-        away=[100 * (test[name].mean() - accuracy) for name in NETWORKS],
+        published_away=distance(test[PUBLISHED], accuracy),
+        recipe_away=distance(test[RECIPE], accuracy),
         layers=layer_table(tables.layers),
         templates=classes + math.comb(classes, 2),
         controls=len(tables.learnt),
@@ -201,6 +202,11 @@ def claims(
     }
 
 
+def distance(test: pd.Series, claimed: float) -> str:
+    points = 100 * (test.mean() - claimed)
+    return f"{abs(points):.2f} points {'above' if points > 0 else 'below'}"
+
+
 def said(verdict: Verdict) -> str:
     return f"**{verdict.word}**: {verdict.why}"
 
@@ -229,7 +235,8 @@ def neuron_table(neurons: pd.DataFrame, *views: str) -> str:
                 spread(rows.neighbours),
             )
             for view in views
-            for network, rows in neurons[neurons["view"] == view].groupby("network", sort=False)
+            for network in NAMES
+            for rows in [neurons[(neurons["view"] == view) & (neurons.network == network)]]
         ),
     )
 
