@@ -72,7 +72,8 @@ def place(search: pd.DataFrame, claimed: Mapping[str, Any]) -> Place:
 def winner(found: Place) -> Verdict:
     """Yes if it comes first, partly if noise may have kept it from that."""
     word = "yes" if found.rank == 1 else "partly" if found.gap <= found.noise else "no"
-    return Verdict(word, f"rank {found.rank} of {found.of}, {found.gap:.2f} points below the best")
+    distance = f", {found.gap:.2f} points below the best" if found.rank > 1 else ""
+    return Verdict(word, f"rank {found.rank} of {found.of}{distance}")
 
 
 def accuracy(test: pd.Series, claimed: float) -> Verdict:
