@@ -48,11 +48,11 @@ difference.
 ## The winner
 
 The whole search again, from {search_seeds} seeds. By the mean of its validation accuracies the
-published configuration has rank {place.rank} of {place.of}. The best is {place.best}, by
-{place.gap:.2f} points, or {deviations:.1f} standard deviations of one training ({place.std:.2f}
-points). By chance alone, the means of two equal configurations differ by up to {place.noise:.2f}
-points. With each seed alone, the published configuration has the ranks {ranks}. Yes: it comes
-first; partly: chance may have kept it from that.
+published configuration has rank {place.rank} of {place.of}, and with each seed alone the ranks
+{ranks}. The best is {place.best}, by {place.gap:.2f} points, or {deviations:.1f} standard
+deviations of one training ({place.std:.2f} points). Of so many equals, the best would lead a given
+one by up to {place.noise:.2f} points, in 19 of 20 searches. Yes: it comes first; partly: chance may
+have kept it from that.
 
 ![The best of the search](figures/replication_search.png)
 

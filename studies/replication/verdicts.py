@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -28,7 +29,7 @@ class Place(NamedTuple):
     best: str
     gap: float  # from its mean over the seeds up to the best one
     std: float  # of one training: pooled over the ten best
-    noise: float  # twice the standard error of the gap
+    noise: float  # what the best of so many equals leads one of them by, in 19 of 20 searches
     ranks: list[int]  # with each seed alone
 
 
@@ -58,13 +59,14 @@ def place(search: pd.DataFrame, claimed: Mapping[str, Any]) -> Place:
         raise ValueError(f"the search has no result of {', '.join(f'{v:g}' for v in setting)}")
     rank = table.index.get_loc(setting)
     std = math.sqrt(table[:10].var(axis=1).mean())
+    z = NormalDist().inv_cdf(1 - 0.05 / max(1, len(table) - 1))  # Bonferroni: any may be the best
     return Place(
         rank=rank + 1,
         of=len(search.drop_duplicates([*SEARCHED])),
         best=", ".join(f"{value:g}" for value in table.index[0]),
         gap=float(table.iloc[0].mean() - table.iloc[rank].mean()),
         std=std,
-        noise=2 * std * math.sqrt(2 / table.shape[1]),
+        noise=z * std * math.sqrt(2 / table.shape[1]),
         ranks=[int(table[seed].rank(ascending=False, method="min").iloc[rank]) for seed in table],
     )
 
