@@ -78,10 +78,11 @@ both measures of a claim rise from each layer to the next, in each network; part
 A neuron that no image makes fire learns no more, and L2 takes its weights to zero: it has died. Of
 the others, *r* is the correlation, whatever its sign, of a neuron's weights with what it resembles
 most of {templates} images: the mean image of each class, and the difference of each two. Chance
-would find something too. So there are two controls: {controls} networks that learnt {learnt} of
-labels in random order (trained as published, but without L2, with which they learn none of them),
-and the published networks before their first step. Yes: the median of *r* is larger than that of
-both controls; partly: than that of one.
+would find something too. So there are two controls. {controls} networks learnt {learnt} of labels
+in random order, trained as published, but without L2, with which they learn none. They see the same
+images, so what they resemble has nothing to do with classes. The others are the published networks
+before their first step. Yes: the median of *r* is larger than that of both controls; partly: than
+that of one.
 
 {first}
 
@@ -105,7 +106,9 @@ through layer 1 the neurons resemble garments, as those of layer 1 are asked to;
 A network that knows nothing should have the loss of chance, ln {classes} = {chance:.2f}. This one
 starts above it, because it starts with opinions: its last layer's first weights, as large as Glorot
 and Bengio (2010) have them, make logits that differ. So these weights were multiplied by a smaller
-number, in trainings of {epochs} epochs from {step_seeds} seeds:
+number, in trainings of {epochs} epochs from {step_seeds} seeds. The last columns are accuracies on
+validation images. Better is what beats the usual weights by more than the best of so many equals
+would, in 19 of 20 cases.
 
 {steps}
 
@@ -259,21 +262,18 @@ def step_table(steps: pd.DataFrame) -> str:
 
 
 def conclusion(steps: pd.DataFrame) -> str:
-    """Whether smaller first weights help."""
-    better = {
-        NAMES[network]: verdicts.better_scales(rows)
-        for network, rows in steps.groupby("network", sort=False)
-    }
-    if not any(better.values()):
-        return (
-            "None of them validates better, so the first weights stay those of Glorot and Bengio."
-        )
-    parts = (
-        f"{name}, times {' and '.join(f'{scale:g}' for scale in scales)}"
-        for name, scales in better.items()
-        if scales
+    """Whether smaller first weights help, and whether they are a head start."""
+    parts, better = [], []
+    for network, rows in steps.groupby("network", sort=False):
+        first = rows.groupby("scale").first_epoch.mean().idxmax()
+        parts.append(f"{NAMES[network]}, times {first:g}")
+        better += [f"{NAMES[network]}, times {scale:g}" for scale in verdicts.better_scales(rows)]
+    verdict = (
+        f"Better: {'; '.join(better)}."
+        if better
+        else ("None is better, so the first weights stay those of Glorot and Bengio.")
     )
-    return f"Better by validation: {'; '.join(parts)}."
+    return f"{verdict} The highest after one epoch: {'; '.join(parts)}."
 
 
 def markdown(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
