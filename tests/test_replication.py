@@ -151,17 +151,20 @@ def test_no_pattern(through, neighbours, word):
     assert verdicts.no_pattern(pd.DataFrame(rows), PUBLISHED).word == word
 
 
-@pytest.mark.parametrize(("smaller", "better"), [(0.91, [0.1]), (0.901, []), (0.88, [])])
-def test_smaller_first_weights(smaller, better):
+@pytest.mark.parametrize(("smaller", "helps"), [(0.91, True), (0.901, False), (0.88, False)])
+def test_smaller_first_weights(smaller, helps):
     rows = [
         {"network": PUBLISHED, "scale": scale, "seed": seed, "val_accuracy": mean + change}
+        | {"first_epoch": mean}
         for scale, mean in ((1, 0.9), (0.1, smaller))
         for seed, change in enumerate((-0.001, 0.001))
     ]
-    assert verdicts.better_scales(pd.DataFrame(rows)) == better
-    said = conclusion(pd.DataFrame(rows).assign(first_epoch=[0.7, 0.7, 0.8, 0.8]))
-    assert ("Better: as published, times 0.1." in said) == bool(better)
-    assert said.endswith("The highest after one epoch: as published, times 0.1.")
+    scale, gain, noise = verdicts.best_scale(pd.DataFrame(rows))
+    assert (scale, gain) == (0.1, pytest.approx(100 * (smaller - 0.9)))
+    assert noise == pytest.approx(1.645 * 0.1 * 2**0.5, rel=1e-3)  # std 0.1 · √2, two seeds
+    said = conclusion(pd.DataFrame(rows))
+    assert ("So smaller first weights help." in said) == helps
+    assert f"the best of all is {0.1 if smaller > 0.9 else 1:g}" in said
 
 
 @pytest.fixture(scope="module")

@@ -107,8 +107,8 @@ A network that knows nothing should have the loss of chance, ln {classes} = {cha
 starts above it, because it starts with opinions: its last layer's first weights, as large as Glorot
 and Bengio (2010) have them, make logits that differ. So these weights were multiplied by a smaller
 number, in trainings of {epochs} epochs from {step_seeds} seeds. The last columns are accuracies on
-validation images. Better is what beats the usual weights by more than the best of so many equals
-would, in 19 of 20 cases.
+validation images, in percent. The noise is what the best of so many equals would gain at most, in
+19 of 20 cases.
 
 {steps}
 
@@ -263,17 +263,22 @@ def step_table(steps: pd.DataFrame) -> str:
 
 def conclusion(steps: pd.DataFrame) -> str:
     """Whether smaller first weights help, and whether they are a head start."""
-    parts, better = [], []
+    lines, helped = [], False
     for network, rows in steps.groupby("network", sort=False):
+        scale, gain, noise = verdicts.best_scale(rows)
+        helped |= gain > noise
         first = rows.groupby("scale").first_epoch.mean().idxmax()
-        parts.append(f"{NAMES[network]}, times {first:g}")
-        better += [f"{NAMES[network]}, times {scale:g}" for scale in verdicts.better_scales(rows)]
+        points = f"{gain:+z.3f}".replace("-", "−")
+        lines.append(
+            f"- {NAMES[network]}: the best other than 1 is {scale:g}, by {points} points with a noise "
+            f"of {noise:.3f}; after one epoch, the best of all is {first:g}"
+        )
     verdict = (
-        f"Better: {'; '.join(better)}."
-        if better
-        else ("None is better, so the first weights stay those of Glorot and Bengio.")
+        "So smaller first weights help."
+        if helped
+        else "So none is better by more than noise, and the first weights stay as they are."
     )
-    return f"{verdict} The highest after one epoch: {'; '.join(parts)}."
+    return "\n".join([*lines, "", verdict])
 
 
 def markdown(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
