@@ -270,8 +270,8 @@ def conclusion(steps: pd.DataFrame) -> str:
         first = rows.groupby("scale").first_epoch.mean().idxmax()
         points = f"{gain:+z.3f}".replace("-", "−")
         lines.append(
-            f"- {NAMES[network]}: the best other than 1 is {scale:g}, by {points} points with a noise "
-            f"of {noise:.3f}; after one epoch, the best of all is {first:g}"
+            f"- {NAMES[network]}: the best other than 1 is {scale:g}, by {points} points with a "
+            f"noise of {noise:.3f}; after one epoch, the best of all is {first:g}"
         )
     verdict = (
         "So smaller first weights help."
