@@ -1,4 +1,4 @@
-"""What the weights of a trained network look like, in numbers."""
+"""What the weights and neurons of a trained network look like, in numbers."""
 
 import itertools
 import math
@@ -68,3 +68,31 @@ def sparsity_verdict(layers: Sequence[WeightStatistics]) -> str:
 
 def _rises(values: Sequence[float]) -> bool:
     return all(a < b for a, b in itertools.pairwise(values))
+
+
+def class_templates(x: NDArray[np.number], t: NDArray[np.integer]) -> NDArray[np.float64]:
+    """What a detector of a class, or of one against another, would look like: the mean of the
+    samples x (N, features) of each label in t (N,), from the lowest on, then the difference of each
+    two means, as itertools.combinations has them. (K + K (K - 1) / 2, features)."""
+    means = [x[t == label].mean(axis=0, dtype=np.float64) for label in np.unique(t)]
+    return np.array([*means, *(one - other for one, other in itertools.combinations(means, 2))])
+
+
+def correlations(W: NDArray[np.floating], templates: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Pearson's correlation of each neuron's weights, W (inputs, neurons), with each template
+    (T, inputs): (neurons, T). 0 for a neuron whose weights are all zero."""
+    neurons = W.shape[1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = np.corrcoef(W.T, templates, dtype=np.float64)[:neurons, neurons:]
+    return np.nan_to_num(r)
+
+
+def neighbour_correlation(images: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How alike neighbours, side by side or one above the other, are in images (n, rows, columns):
+    Moran's I, (n,). Near 1 if an image is smooth, -1 / (pixels - 1) on average if its pixels are in
+    any order. NaN is no pixel; 0 for an image of zeros."""
+    pixels = np.ma.masked_invalid(np.asarray(images, np.float64))
+    z = pixels - pixels.mean(axis=(1, 2), keepdims=True)
+    products = (z[:, :, 1:] * z[:, :, :-1], z[:, 1:] * z[:, :-1])
+    sums, counts = (sum(getattr(p, f)(axis=(1, 2)) for p in products) for f in ("sum", "count"))
+    return np.ma.filled(sums / counts / (z * z).mean(axis=(1, 2)), 0.0)

@@ -45,8 +45,9 @@ def test_worked_numbers():
     assert not report, "".join(report)
 
 
-def test_figures_are_those_that_the_page_shows():
-    shown = re.findall(r"\]\((figures/[\w.-]+)\)", LEARN.read_text(encoding="utf-8"))
+def test_figures_are_those_that_the_pages_show():
+    pages = (path.read_text(encoding="utf-8") for path in PAGES)
+    shown = [figure for page in pages for figure in re.findall(r"\]\((figures/[\w.-]+)\)", page)]
     assert sorted(shown) == sorted(
         str(path.relative_to(LEARN.parent)) for path in LEARN.parent.glob("figures/*")
     )
