@@ -74,6 +74,16 @@ def arithmetic(request, set_arithmetic):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def arithmetic_to_fuzz():
+    """Plain arithmetic, which is loaded sooner; compiled in `make fuzz`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLP_COMPILED", os.environ.get("MLP_FUZZ", "0"))
+        compiled.loops.cache_clear()
+        yield
+    compiled.loops.cache_clear()
+
+
 @pytest.fixture
 def data():
     """Training set and validation set: three well separated clouds in five dimensions."""

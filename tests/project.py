@@ -163,7 +163,13 @@ class Project:
             done = warm.run(command, self.folder, env, timeout)
         else:
             done = subprocess.run(
-                command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=timeout
+                command,
+                cwd=self.folder,
+                env=env,
+                capture_output=True,
+                text=True,
+                errors="replace",  # of another locale
+                timeout=timeout,
             )
         if status is not None:
             assert done.returncode == status, done.stdout + done.stderr

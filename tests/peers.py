@@ -247,7 +247,7 @@ def test_network_trained_as_by_jax(steps):
     close(model.predict_logits(X), logits(weights))
 
 
-# --- metrics ----------------------------------------------------------------------------------------
+# --- metrics --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(5))
