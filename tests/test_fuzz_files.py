@@ -48,7 +48,7 @@ with pytest.MonkeyPatch.context() as patch:  # `import stages` pins NumPy's kern
 
 pytestmark = [
     pytest.mark.usefixtures("arithmetic_to_fuzz"),
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::FutureWarning"),
 ]
 
 
