@@ -24,7 +24,7 @@ with pytest.MonkeyPatch.context() as patch:  # `import stages` pins NumPy's kern
 
 pytestmark = [
     pytest.mark.usefixtures("arithmetic_to_fuzz"),
-    pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::PendingDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]
 
 # --- labels and samples ---------------------------------------------------------------------------
@@ -49,7 +49,6 @@ def odd(array):
             np.asfortranarray(array),
             array[::-1],
             np.broadcast_to(array[:1], array.shape),
-            np.asmatrix(array) if array.ndim == 2 else array,
         ]
     )
 
