@@ -76,7 +76,7 @@ bench: .venv-bench/done
 
 # whether layers, losses, optimizers, networks and metrics are theirs, to 1e-12
 test-peers: .venv-bench/done
-	.venv-bench/bin/python -m pytest tests/peers.py
+	.venv-bench/bin/python -m pytest --noconftest tests/peers.py
 
 .venv-bench/done: requirements-bench.txt requirements.txt
 	$(PYTHON) -m venv .venv-bench
