@@ -14,6 +14,11 @@ test: .venv/tests.done
 	mypy
 	pytest -n auto
 
+# other inputs than the same few of `make test`, for an hour or MINUTES, until one fails
+fuzz: .venv/tests.done
+	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),60))); while [ $$(date +%s) -lt $$end ]; do \
+	  MLP_FUZZ=1 pytest -q -n auto -m hypothesis || exit; done
+
 # every console block of README and docs/ is run again; a page whose commands print something else
 # is written anew
 docs: .venv/tests.done
@@ -69,9 +74,13 @@ merge: .venv/pipeline.done
 bench: .venv-bench/done
 	.venv-bench/bin/python -m benchmarks
 
+# whether layers, losses, optimizers, networks and metrics are theirs, to 1e-12
+test-peers: .venv-bench/done
+	.venv-bench/bin/python -m pytest --noconftest tests/peers.py
+
 .venv-bench/done: requirements-bench.txt requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-.PHONY: repro test docs verify check-lock merge bench
+.PHONY: repro test fuzz docs verify check-lock merge bench test-peers

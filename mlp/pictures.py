@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlp.files import InputError
-from mlp.idx import IMAGES_MAGIC, KINDS, LABELS_MAGIC
+from mlp.idx import IMAGES_MAGIC, KINDS, LABELS_MAGIC, PIECE
 
 Images = NDArray[np.uint8]
 Invert = Literal["auto", "yes", "no"]
@@ -146,10 +146,27 @@ def _sharpen(x: NDArray[np.float64]) -> NDArray[np.float64]:
 def _opened(name: str) -> Iterator[BinaryIO]:
     """A file by name, or standard input as `-`, that can be read again from its start."""
     if name == "-":
-        yield io.BytesIO(sys.stdin.buffer.read())
+        yield _bounded(sys.stdin.buffer, name)
         return
     with open(name, "rb") as file:
-        yield file if file.seekable() else io.BytesIO(file.read())
+        yield file if file.seekable() else _bounded(file, name)
+
+
+def _bounded(file: BinaryIO, name: str) -> BinaryIO:
+    """What a pipe holds. Raises InputError if that does not end."""
+    content = _read(file, MAX_BYTES + 1)
+    if len(content.getbuffer()) > MAX_BYTES:
+        raise InputError(f"{name}: more than the {MAX_BYTES:,} bytes that are read")
+    return content
+
+
+def _read(file: BinaryIO, most: int) -> io.BytesIO:
+    """Up to `most` bytes, in pieces: `file.read(most)` would take the memory for all at once."""
+    content = io.BytesIO()
+    while piece := file.read(min(PIECE, most - content.tell())):
+        content.write(piece)
+    content.seek(0)
+    return content
 
 
 def _is_idx(file: BinaryIO) -> bool:
@@ -172,7 +189,7 @@ def _read_idx(file: BinaryIO, name: str, magic: int) -> NDArray[np.uint8]:
         size = math.prod(shape)
         if size > MAX_BYTES:
             raise InputError(f"{name}: {size:,} bytes, more than the {MAX_BYTES:,} that are read")
-        content = stream.read(size + 1)
+        content = _read(stream, size + 1).getbuffer()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{name}: damaged: {error}") from error
     if len(content) != size:

@@ -74,6 +74,16 @@ def arithmetic(request, set_arithmetic):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def arithmetic_to_fuzz():
+    """Plain arithmetic, which is loaded sooner; compiled in `make fuzz`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("MLP_FUZZ") != "1":
+            patch.setenv("MLP_COMPILED", "0")
+            patch.setattr(compiled, "loops", compiled.loops.__wrapped__)
+        yield
+
+
 @pytest.fixture
 def data():
     """Training set and validation set: three well separated clouds in five dimensions."""

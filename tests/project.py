@@ -155,7 +155,7 @@ class Project:
         write_text(self.folder / "params.yaml", yaml.safe_dump(self.params, sort_keys=False))
 
     def call(
-        self, *command: str, status: int | None = 0, timeout: float = 120, **environ: str
+        self, *command: str, status: int | None = 0, timeout: float = 600, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; `status` is the exit status that it must have."""
         env = os.environ | ENVIRON | environ
@@ -163,7 +163,13 @@ class Project:
             done = warm.run(command, self.folder, env, timeout)
         else:
             done = subprocess.run(
-                command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=timeout
+                command,
+                cwd=self.folder,
+                env=env,
+                capture_output=True,
+                text=True,
+                errors="replace",  # of another locale
+                timeout=timeout,
             )
         if status is not None:
             assert done.returncode == status, done.stdout + done.stderr

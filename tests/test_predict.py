@@ -7,15 +7,19 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fuzzing import bounded
 from garments import CLASSES, SHAPE, garments, trained_model, untrained_model
 from PIL import Image, ImageFilter
 from project import write_idx
 
+from mlp import pictures
 from mlp.files import InputError
 from mlp.pictures import find_ground, prepare, read_pictures
 
@@ -282,6 +286,28 @@ def test_bad_files_are_a_line_each_and_the_others_go_on(model_file, shirt, tmp_p
         assert str(path) in line
         assert message in line
     assert done.stdout.decode().startswith(f"{good}:")
+
+
+def test_what_a_header_promises_takes_no_memory(tmp_path):
+    path = tmp_path / "promise.idx"
+    promise = IDX[:4] + struct.pack(">III", 2, 2**15, 2**14) + bytes(9)
+    for content in (promise, gzip.compress(promise)):
+        path.write_bytes(content)
+        tracemalloc.start()
+        try:
+            with pytest.raises(InputError, match="truncated: its header announces"):
+                read_pictures(str(path), SHAPE)
+            assert tracemalloc.get_traced_memory()[1] < 5_000_000
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_pipe_without_end(monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_BYTES", 1 << 20)
+    with open("/dev/zero", "rb") as zeros, bounded():
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=zeros))
+        with pytest.raises(InputError, match=r"^-: more than the 1,048,576 bytes that are read"):
+            read_pictures("-", SHAPE)
 
 
 def test_large_pictures_are_refused_before_they_are_decoded(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import mlp
+from mlp.__main__ import list_trials
 from mlp.data import load_dataset, save_dataset
 from mlp.files import InputError, read_json, write_json
 from mlp.module import MLP
@@ -432,6 +433,19 @@ def test_entries_of_other_types_are_not_believed_whatever_their_digest(
         assert not list(entries(tmp_path))
     with pytest.warns(UserWarning, match="training this trial again"):
         assert journal.get(trial) is None
+
+
+def test_an_entry_of_a_recipe_with_fewer_values_is_listed(recipe, problem, tmp_path, capsys):
+    Journal(tmp_path, problem).put(Trial(recipe, 0), ROW)
+    [path] = tmp_path.iterdir()
+    entry = read_json(path)
+    del entry["recipe"]["lr"], entry["recipe"]["epochs"]
+    entry["digest"] = _digest([path.stem, entry["recipe"], entry["row"]])
+    path.write_text(json.dumps(entry))
+    [found] = entries(tmp_path)
+    assert found.recipe == recipe.as_dict() | {"lr": Recipe.lr, "epochs": Recipe.epochs}
+    list_trials(tmp_path)
+    assert "1 trials in" in capsys.readouterr().out
 
 
 def test_best_weights_are_kept_with_the_row(recipe, problem, tmp_path):

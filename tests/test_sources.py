@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml
+from fuzzing import bounded, spoilt
+from hypothesis import given
+from hypothesis import strategies as st
 from project import ROOT, write_source
 
 with pytest.MonkeyPatch.context() as patch:  # the pins are for the stages' processes, not this one
@@ -196,6 +199,61 @@ def test_a_bomb_is_not_unpacked(files, tmp_path: Path):
     with pytest.raises(fetch.InputError, match="too long"):
         fetch.take(bomb, wanted, target)
     assert target.stat().st_size == 16 + 8
+
+
+HEADERS = st.tuples(
+    st.sampled_from(
+        [
+            *("Content-Length", "Content-Encoding", "Transfer-Encoding", "Location", "Connection"),
+            *("Content-Range", "Content-Type", "Set-Cookie", "Refresh", "X", "", "\xff"),
+        ]
+    ),
+    st.sampled_from(
+        [
+            *("0", "-1", "abc", "3, 4", "9" * 30, "gzip", "br", "deflate", "identity", "chunked"),
+            *("", "gzip, gzip", "keep-alive", "http://[", "file:///etc/passwd", "//", "?", "\0"),
+        ]
+    ),
+).map(": ".join)
+STATUS = st.sampled_from(
+    [
+        *("200 OK", "200 OK", "200 OK", "200", "206 Partial", "302 Found", "304 Not Modified"),
+        *("100 Go", "404 \x1b[2Jgone", f"500 {'x' * 9000}", "999 ?", "-1 ?", "OK", ""),
+    ]
+)
+
+
+def bodies(content: bytes) -> st.SearchStrategy[bytes]:
+    almost = st.just(content) | spoilt(content)
+    other = spoilt(idx(9, 9, 9) + bytes(729)) | st.binary(max_size=9)
+    plain = almost | other | almost.map(lambda body: body + bytes(2_000_000))
+    return plain | (other | st.just(bytes(1 << 24))).map(gzip.compress) | chunked(content)
+
+
+def chunked(content: bytes) -> st.SearchStrategy[bytes]:
+    return spoilt(b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content))
+
+
+@given(data=st.data())
+def test_whatever_a_server_sends(data: st.DataObject, files, server: Server, tmp_path: Path):
+    """The right file, or what the stage takes for a source's failure, in a line."""
+    content = Path("source", FIRST).read_bytes()
+    lines = [f"HTTP/1.1 {data.draw(STATUS)}", *data.draw(st.lists(HEADERS, max_size=3)), "", ""]
+    answer = "\r\n".join(lines).encode("latin-1") + data.draw(bodies(content))
+    server.answer = lambda path, send: send(answer)
+    wanted = fetch.SourceFile(**files["train_images"])
+    target = tmp_path / fetch.TRAIN_IMAGES.name
+    try:
+        with bounded():
+            path = sources.at_url(server.url("x"), wanted.name, tmp_path)
+            fetch.take(path, wanted, target)
+    except (OSError, fetch.InputError) as error:
+        line = sources.reason(error)
+        assert line.isprintable()
+        assert 0 < len(line) <= 500
+    else:
+        assert hashlib.sha256(target.read_bytes()).hexdigest() == wanted.sha256
+    assert all(p.stat().st_size <= sources.LARGEST for p in tmp_path.iterdir() if p.is_file())
 
 
 def slow(path: str, send: Send) -> None:

@@ -101,7 +101,8 @@ def read_entry(path: Path) -> Entry:
         entry = Entry(path, dict(value["recipe"]), dict(value["row"]))
         if value["digest"] != _digest([path.stem, entry.recipe, entry.row]):
             raise ValueError("its digest is of another trial or row")
-        Recipe(**entry.recipe)
+        # with what a recipe has by default, where an older one had no such value
+        entry = entry._replace(recipe=Recipe(**entry.recipe).as_dict())
         for name, allowed in ROW.items():
             number = entry.row[name]
             if type(number) not in allowed or (allowed is NUMBER and not math.isfinite(number)):
