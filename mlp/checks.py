@@ -13,14 +13,14 @@ LEAST, MOST = 1e-30, 1e30  # between which float32 has what `Normalise` makes of
 
 def samples(x: ArrayLike, features: int) -> NDArray[Any]:
     """Samples (N, features) as an array. Raises InputError if they are of another shape, or no
-    finite numbers."""
+    numbers below 1e30, of which float32 holds the sums."""
     x = _array(x, "samples")
     if x.ndim != 2 or x.shape[1] != features:
         raise InputError(f"samples of shape {x.shape}: this network takes (N, {features})")
     if x.dtype.kind not in "buif":
         raise InputError(f"samples of type {x.dtype}: numbers are needed")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise InputError("samples that are not all finite numbers")
+    if x.dtype.kind == "f" and not (x.max(initial=0) < MOST and x.min(initial=0) > -MOST):
+        raise InputError(f"samples that are not all finite numbers below {MOST:g}")
     return x
 
 
@@ -97,6 +97,7 @@ def _array(values: ArrayLike, name: str) -> NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray):
         raise InputError(f"{name} that are masked: leave out what is not to count")
     try:
-        return np.asanyarray(values)
+        # a mapped file stays one; a matrix does not, whose rows and products are others
+        return np.asarray(values) if isinstance(values, np.matrix) else np.asanyarray(values)
     except ValueError as error:  # lists of unequal lengths
         raise InputError(f"{name} that are no array: {error}") from error

@@ -31,6 +31,7 @@ BAD_SAMPLES = {
     "a vector": (lambda x: x[0], r"takes \(N, 5\)"),
     "NaN": (lambda x: np.where(x == x[3, 2], np.nan, x), "finite"),
     "infinite": (lambda x: np.where(x == x[3, 2], -np.inf, x), "finite"),
+    "beyond float32": (lambda x: 1e39 * x.astype(np.float64), "finite numbers below 1e"),
     "texts": (lambda x: x.astype(str), "numbers are needed"),
     "complex": (lambda x: x.astype(complex), "numbers are needed"),
 }

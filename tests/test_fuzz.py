@@ -24,7 +24,7 @@ with pytest.MonkeyPatch.context() as patch:  # `import stages` pins NumPy's kern
 
 pytestmark = [
     pytest.mark.usefixtures("arithmetic_to_fuzz"),
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::PendingDeprecationWarning"),
 ]
 
 # --- labels and samples ---------------------------------------------------------------------------
@@ -49,6 +49,7 @@ def odd(array):
             np.asfortranarray(array),
             array[::-1],
             np.broadcast_to(array[:1], array.shape),
+            np.asmatrix(array) if array.ndim == 2 else array,
         ]
     )
 
@@ -72,7 +73,7 @@ ALMOST_SAMPLES = (
         (6, 4),
         elements=st.sampled_from([0, 1]),
     )
-    .flatmap(lambda x: st.sampled_from([1, 1, 1, 3, 1e4, np.inf]).map(lambda k: times(x, k)))
+    .flatmap(lambda x: st.sampled_from([1, 1, 1, 3, 1e4, 1e39, np.inf]).map(lambda k: times(x, k)))
     .flatmap(odd)
 )
 SAMPLES = ALMOST_SAMPLES | ARRAYS | LISTS
@@ -98,7 +99,6 @@ def test_evaluate(x, t):
     assert not np.ma.is_masked(x)
     assert not np.ma.is_masked(t)
     plain, labels = np.asarray(x, np.float64), np.asarray(t)
-    assume(np.abs(plain).max() < 1e30)  # of more than float32 holds, the loss is not a number
     assert plain.shape == (len(labels), 4)
     assert set(labels.tolist()) <= {0, 1, 2}
     hidden = np.maximum(plain @ model.layers[0].W.astype(float) + model.layers[0].b, 0)

@@ -159,3 +159,11 @@ def test_what_are_no_labels_or_guesses(wrong):
 def test_labels_of_every_kind_of_integer(dtype):
     found = confusion_matrix(T.astype(dtype), Y.astype(np.uint64), 3)
     np.testing.assert_array_equal(found, CONFUSION)
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_matrices_are_taken_as_arrays(rng):
+    p, t = rng.dirichlet(np.ones(4), 50), rng.integers(0, 4, 50)
+    matrix = np.asmatrix(p)
+    assert top_k_accuracy(matrix, t, 2) == top_k_accuracy(p, t, 2)
+    assert calibration(matrix, t).error == calibration(p, t).error
