@@ -7,6 +7,7 @@ import os
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mlp.model_file import described
 from mlp.module import MLP
 from mlp.page import write_page
 from mlp.pictures import read_labels, read_pictures
-from mlp.search.journal import entries, entry_files
+from mlp.search.journal import checkpoint_files, entries, entry_files
 
 WIDTH = 80  # columns of a terminal
 SAMPLES = 20  # how many a page offers
@@ -30,11 +31,23 @@ def complain(command: str, error: Exception) -> None:
     print(f"mlp {command}: {' '.join(str(error).split())}", file=sys.stderr)
 
 
+def check_output(path: Path, *read: str | Path | None) -> None:
+    """Raise InputError unless a file can take its place at `path`: that of nothing, or of a regular
+    file that is none of those that are `read`."""
+    if not path.name or (path.exists() and not path.is_file()):
+        raise InputError(f"{path}: not the name of a regular file")
+    for other in read:
+        if other is not None and path.exists() and os.path.exists(other) and path.samefile(other):
+            raise InputError(f"{path}: is read, so that it cannot be written")
+
+
 def predict(arguments: argparse.Namespace) -> int:
     """Print what is seen in each image, a line an image; the exit status: 2 if any failed."""
     model = MLP.from_file(arguments.model)
     classes, shape = described(model, arguments.model)
     t = None if arguments.labels is None else read_labels(arguments.labels, len(classes))
+    if t is not None and not len(t):
+        raise InputError(f"{arguments.labels}: no labels")
     width = max(map(len, arguments.images))
     widest = max(map(len, classes))
     status, guesses = 0, []
@@ -50,9 +63,11 @@ def predict(arguments: argparse.Namespace) -> int:
         single = len(images) == 1
         names = [source if single else f"{source}[{i}]" for i in range(len(images))]
         width = max(width, len(names[-1]))
-        for name, y in zip(
-            names, model.predict_proba(images.reshape(len(images), -1)), strict=True
-        ):
+        with np.errstate(all="ignore"):
+            probabilities = model.predict_proba(images.reshape(len(images), -1))
+        if not np.isfinite(probabilities).all():
+            raise InputError(f"{arguments.model}: what it makes of {source} is not finite")
+        for name, y in zip(names, probabilities, strict=True):
             order = np.argsort(-y, kind="stable")[: arguments.top]
             guesses.append(int(order[0]))
             if arguments.json:
@@ -99,6 +114,7 @@ def described_lines(values: dict[str, Any], indent: str = "") -> Iterator[str]:
 
 def export(arguments: argparse.Namespace) -> int:
     """Write a model as an ONNX file."""
+    check_output(arguments.onnx, arguments.model)
     write_onnx(MLP.from_file(arguments.model), arguments.onnx, arguments.model)
     print(f"{arguments.onnx}: {arguments.onnx.stat().st_size:,} bytes")
     return 0
@@ -106,6 +122,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 def page(arguments: argparse.Namespace) -> int:
     """Write the page that runs a model in the browser."""
+    check_output(arguments.output, arguments.model, arguments.samples)
     model = MLP.from_file(arguments.model)
     _, shape = described(model, arguments.model)
     samples = np.zeros((0, *shape), np.uint8)
@@ -126,9 +143,9 @@ def list_trials(folder: Path) -> None:
         minutes = int((time.time() - path.stat().st_mtime) / 60)
         age = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
         result = f"{row['val_accuracy']:.4f}" if row["status"] == "ok" else row["status"]
-        sizes = "-".join(map(str, recipe["hidden_sizes"]))
-        rates = (f"{recipe[name]:g}" for name in ("lr", "l2_reg", "lr_decay"))
-        counts = recipe["epochs"], recipe["batch_size"], recipe["optimizer"], row["seed"]
+        sizes = "-".join(map(str, recipe.hidden_sizes))
+        rates = (f"{rate:g}" for rate in (recipe.lr, recipe.l2_reg, recipe.lr_decay))
+        counts = recipe.epochs, recipe.batch_size, recipe.optimizer, row["seed"]
         print(line.format(result, age, sizes, *rates, *counts))
     print(f"{len(found)} trials in {folder}")
 
@@ -136,7 +153,7 @@ def list_trials(folder: Path) -> None:
 def clear_trials(folder: Path) -> None:
     """Forget all trials: the next search trains each of them again."""
     files = entry_files(folder)
-    for file in (*files, *folder.glob("*.npz")):  # the latter are checkpoints of trials
+    for file in (*files, *checkpoint_files(folder)):
         file.unlink()
     print(f"{len(files)} trials removed from {folder}")
 
@@ -207,10 +224,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:  # closed, as by a shell's >&-
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for a locale without × and →
     arguments = parser().parse_args()
+    warnings.formatwarning = lambda message, *_, **__: f"mlp {arguments.command}: {message}\n"
     try:
         status = arguments.run(arguments)
         sys.stdout.flush()

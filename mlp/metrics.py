@@ -1,13 +1,15 @@
 """What a classifier's guesses are worth: counts, averages and their uncertainty."""
 
 import math
+import operator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mlp import checks
 from mlp.checks import labels
+from mlp.files import InputError, short
 
 
 class ClassMetrics(NamedTuple):
@@ -78,7 +80,11 @@ def examples(
 
 
 def per_class(confusion: NDArray[np.int64]) -> ClassMetrics:
-    """Metrics of each class from a confusion matrix (K, K); 0 where a quotient is undefined."""
+    """Metrics of each class from a confusion matrix (K, K); 0 where a quotient is undefined.
+
+    Raises InputError if it is none.
+    """
+    confusion = _counts(confusion)
     hits = np.diag(confusion).astype(np.float64)
     guessed = confusion.sum(axis=0)
     support = confusion.sum(axis=1)
@@ -92,12 +98,31 @@ def macro_micro_average(confusion: NDArray[np.int64]) -> MacroMicroAverage:
     """Macro and micro averages from a confusion matrix (K, K) (Manning et al. 2008, section 13.6).
 
     The macro average is over all K classes: one that has no sample counts as 0. Where each sample
-    has one label and one guess, the three micro averages are the accuracy.
+    has one label and one guess, the three micro averages are the accuracy. Raises as `per_class`.
     """
+    confusion = _counts(confusion)
     precision, recall, f1, _ = per_class(confusion)
     accuracy = float(np.trace(confusion) / max(confusion.sum(), 1))
     macro = Average(float(precision.mean()), float(recall.mean()), float(f1.mean()))
     return MacroMicroAverage(macro, Average(accuracy, accuracy, accuracy))
+
+
+def _counts(confusion: ArrayLike) -> NDArray[np.int64]:
+    """A confusion matrix as an array (K, K). Raises InputError if it is something else."""
+    counts = np.asarray(confusion)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
+        raise InputError(f"a confusion matrix of shape {counts.shape}: (K, K) is needed")
+    if counts.dtype.kind not in "ui" or (counts < 0).any():
+        raise InputError(f"a confusion matrix of {counts.dtype}: counts from 0 up are needed")
+    return counts.astype(np.int64)
+
+
+def _shares(probabilities: ArrayLike) -> NDArray[np.floating]:
+    """Probabilities (N, K) as an array. Raises InputError if one is not from 0 to 1."""
+    p = checks.probabilities(probabilities)
+    if (p > 1 + 1e-3).any():  # rounding of half precision
+        raise InputError("probabilities above 1: softmax makes them of logits")
+    return p
 
 
 class Calibration(NamedTuple):
@@ -125,10 +150,13 @@ def calibration(
     """Probabilities (N, K) and labels t (N,) to bins of equal width over confidence, which is the
     probability of the guess.
 
-    Raises InputError as `mlp.checks.probabilities` and `labels` do.
+    Raises InputError as `mlp.checks.probabilities` and `labels` do, if a probability is above 1,
+    and without bins.
     """
-    p = checks.probabilities(probabilities)
+    p = _shares(probabilities)
     t = labels(t, count=len(p), classes=p.shape[1])
+    if operator.index(bins) < 1:
+        raise InputError(f"{bins} bins: one or more are needed")
     y, confidence = p.argmax(axis=1), p.max(axis=1).astype(np.float64)
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     support = np.bincount(place, minlength=bins)
@@ -141,15 +169,22 @@ def top_k_accuracy(probabilities: NDArray[np.floating], t: NDArray[np.integer], 
     """Share of the samples whose label t (N,) is among the k most probable of (N, K).
 
     A label that is as probable as others counts as behind them. Raises InputError as
-    `mlp.checks.probabilities` and `labels` do.
+    `mlp.checks.probabilities` and `labels` do, and unless k is 1 or more.
     """
     p = checks.probabilities(probabilities)
     t = labels(t, count=len(p), classes=p.shape[1])
+    if operator.index(k) < 1:
+        raise InputError(f"the {k} most probable: 1 or more are needed")
     return float(np.mean((p >= p[np.arange(len(t)), t][:, None]).sum(axis=1) <= k))
 
 
 def wilson_interval(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Score interval of a proportion of `hits` in `n` (Wilson 1927); `z` = 1.96 gives 95 %."""
+    """Score interval of a proportion of `hits` in `n` (Wilson 1927); `z` = 1.96 gives 95 %.
+
+    Raises InputError unless 0 ≤ hits ≤ n and n is 1 or more.
+    """
+    if not (0 <= hits <= n and n >= 1):
+        raise InputError(f"{short(hits)} hits in {short(n)}: 0 to n, of 1 or more, are needed")
     p = hits / n
     centre = p + z * z / (2 * n)
     margin = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))

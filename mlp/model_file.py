@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 def write_model_file(
     path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, Array]
 ) -> None:
-    """Write a header (architecture, metadata) and parameters by name.
+    """Write a header (architecture, metadata) and parameters by name. NumPy's numbers and arrays in
+    the header become Python's own.
 
-    Raises ValueError if the header is not JSON-like.
+    Raises InputError if they are not what `read_model_file` would take: of a long training there
+    would be nothing left.
     """
-    text = json.dumps(header, ensure_ascii=False, allow_nan=False)
+    try:
+        _check(header, arrays)
+        text = json.dumps(header, ensure_ascii=False, allow_nan=False, default=_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be written ({reason(error)})") from error
     write_npz(path, json=text, **arrays)
 
 
@@ -34,17 +40,29 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]
     arrays = read_npz(path)
     try:
         header = parse_json(str(arrays.pop("json")[()]))
-        for part in ("architecture", "metadata"):
-            if not isinstance(header[part], dict):
-                raise TypeError(f"{part} {short(header[part])}")
-        for name, array in arrays.items():
-            if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-                raise TypeError(f"{name} of type {array.dtype}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} has numbers that are not finite")
+        _check(header, arrays)
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a model file ({reason(error)})") from error
     return header, arrays
+
+
+def _check(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    """Raise KeyError, TypeError or ValueError at what is none of a model file's."""
+    for part in ("architecture", "metadata"):
+        if not isinstance(header[part], dict):
+            raise TypeError(f"{part} {short(header[part])}")
+    for name, array in arrays.items():
+        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+            raise TypeError(f"{name} of type {array.dtype}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} has numbers that are not finite")
+
+
+def _plain(value: Any) -> Any:
+    """A number or an array of NumPy's as JSON knows it."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{short(value)} is not JSON-like")
 
 
 def described(model: "Module", name: object) -> tuple[list[str], tuple[int, int]]:

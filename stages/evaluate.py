@@ -5,7 +5,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from mlp.data import load_problem
-from mlp.files import write_json, write_npz, write_text
+from mlp.files import InputError, write_json, write_npz, write_text
 from mlp.functions import softmax
 from mlp.idx import read_pair
 from mlp.metrics import (
@@ -23,6 +23,7 @@ from stages.paths import (
     EXAMPLES,
     METRICS,
     MISTAKES,
+    MODEL,
     PER_CLASS,
     PROCESSED,
     TEST,
@@ -42,7 +43,10 @@ def main() -> None:
     images, t = read_pair(TEST_IMAGES, TEST_LABELS, len(classes))
     x = images.reshape(len(images), -1)
     with threadpool_limits(1, user_api="blas"):
-        logits = model.predict_logits(x)
+        with np.errstate(all="ignore"):
+            logits = model.predict_logits(x)
+        if not np.isfinite(logits).all():
+            raise InputError(f"{MODEL}: what it makes of {TEST_IMAGES} is not finite")
         loss, accuracy = model.evaluate_logits(logits, t)
         val_accuracy = model.compute_accuracy(*val)
 

@@ -32,9 +32,13 @@ Find = Callable[[str, Path], Path]
 
 
 def in_folder(folder: Path, name: str, _: Path) -> Path:
-    for path in (folder / f"{name}.gz", folder / name):
+    paths = folder / f"{name}.gz", folder / name
+    for path in paths:
         if path.is_file():
             return path
+    for path in paths:
+        if os.path.lexists(path):
+            raise FileNotFoundError(f"{path.name} is no file there, nor a link to one")
     raise FileNotFoundError(f"no {name}.gz there" if folder.is_dir() else "no such folder")
 
 

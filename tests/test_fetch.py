@@ -156,6 +156,23 @@ def test_nothing_answers(project: Project, tmp_path: Path):
     assert leftovers(project) == []
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to nothing", "link to a device"])
+def test_what_is_no_file_is_named(project: Project, kind: str, tmp_path: Path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = folder / "train-images.gz"
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            path.symlink_to("/dev/zero" if kind == "link to a device" else "nowhere")
+    project.set({"fetch.folders": [str(folder)]})
+    done = project.stage("fetch", status=2)
+    assert f"{folder}: train-images.gz is no file there, nor a link to one" in done.stderr
+
+
 @pytest.mark.parametrize("harm", ["checksum", "content", "truncated"])
 def test_a_folder_with_another_file_is_an_error(project: Project, harm: str):
     project.set({"fetch.folders": [str(project.source)]})

@@ -167,3 +167,47 @@ def test_matrices_are_taken_as_arrays(rng):
     matrix = np.asmatrix(p)
     assert top_k_accuracy(matrix, t, 2) == top_k_accuracy(p, t, 2)
     assert calibration(matrix, t).error == calibration(p, t).error
+
+
+@pytest.mark.parametrize(
+    "confusion",
+    [
+        CONFUSION[:1],  # these two broadcast to numbers above 1
+        CONFUSION[:, :1],
+        CONFUSION[:2],
+        CONFUSION[0],
+        CONFUSION[None],
+        CONFUSION - 1,
+        CONFUSION / 2,
+        CONFUSION * np.nan,
+        np.zeros((0, 0), int),
+    ],
+    ids=str,
+)
+def test_what_is_no_confusion_matrix(confusion):
+    for average in (per_class, macro_micro_average):
+        with pytest.raises(InputError, match="a confusion matrix of"):
+            average(confusion)
+
+
+def test_a_confusion_matrix_as_lists_and_as_bytes():
+    for confusion in (CONFUSION.tolist(), CONFUSION.astype(np.uint8)):
+        assert macro_micro_average(confusion) == macro_micro_average(CONFUSION)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(5, 3), (0, 0), (-1, 3), (float("nan"), 3)])
+def test_what_is_no_proportion(hits, n):
+    with pytest.raises(InputError, match="hits in"):
+        wilson_interval(hits, n)
+
+
+def test_what_is_no_probability_no_bin_and_no_rank():
+    p, t = np.full((4, 3), 1 / 3), [0, 1, 2, 0]
+    with pytest.raises(InputError, match="above 1: softmax"):
+        calibration(9 * p, t)
+    for bins in (0, -3):
+        with pytest.raises(InputError, match="one or more are needed"):
+            calibration(p, t, bins)
+    for k in (0, -1):
+        with pytest.raises(InputError, match="1 or more are needed"):
+            top_k_accuracy(p, t, k)

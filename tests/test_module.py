@@ -647,6 +647,34 @@ def test_missing_file(network, tmp_path):
         MLP.from_file(tmp_path / "none.npz")
 
 
+def test_metadata_of_numpys_numbers(network, path):
+    network.metadata = {
+        "classes": np.array(["a", "b", "c"]),
+        "best": {"epoch": np.int64(3), "accuracy": np.float32(0.5), "ok": np.True_},
+    }
+    network.save_parameters(path)
+    plain = {"classes": ["a", "b", "c"], "best": {"epoch": 3, "accuracy": 0.5, "ok": True}}
+    assert MLP.from_file(path).metadata == plain
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, [1], {"a": {1}}, {"a": b"b"}, {"a": object()}, {"a": 1j}, {np.int64(1): 2}]
+)
+def test_metadata_that_could_not_be_read_are_not_written(metadata, network, path):
+    before = path.read_bytes()
+    network.metadata = metadata
+    with pytest.raises(InputError, match="cannot be written"):
+        network.save_parameters(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, np.int32, complex])
+def test_parameters_that_could_not_be_read_are_not_written(dtype, tmp_path, rng):
+    with pytest.raises(InputError, match=r"Affine1\.W of type"):
+        MLP(5, [4], 3, rng=rng, dtype=dtype).save_parameters(tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())
+
+
 def test_metadata_that_json_cannot_hold_leaves_the_old_file(network, path):
     before = path.read_bytes()
     network.metadata = {"mean": float("nan")}

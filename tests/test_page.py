@@ -13,6 +13,7 @@ from browser import Browser
 from garments import CLASSES, SHAPE, untrained_model
 from PIL import Image
 
+from mlp.files import InputError
 from mlp.page import write_page
 from mlp.pictures import MAX_PIXELS, SHARPEN, read_pictures
 
@@ -248,9 +249,18 @@ def test_one_file_of_under_two_megabytes_that_asks_for_nothing(samples, tmp_path
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
 
 
+@pytest.mark.parametrize(
+    "samples", [np.zeros((2, 3, 3), np.uint8), np.zeros((2, *SHAPE)), np.zeros(SHAPE, np.uint8)]
+)
+def test_samples_that_are_no_images_of_the_models(samples, tmp_path):
+    with pytest.raises(InputError, match=r"bytes \(N, 28, 28\) are needed"):
+        write_page(untrained_model(), tmp_path / "page.html", samples)
+    assert not list(tmp_path.iterdir())
+
+
 def test_class_names_are_text(browser, tmp_path):
     model = untrained_model()
-    names = ["</script><b>", "$page", "&amp;", *CLASSES[3:]]
+    names = ["</script><b>", "$page", "&amp;", "<!--<script>", *CLASSES[4:]]
     model.metadata = model.metadata | {"classes": names}
     write_page(model, tmp_path / "page.html", np.zeros((0, *SHAPE), np.uint8))
     browser.open(tmp_path / "page.html")

@@ -113,6 +113,13 @@ class TestSave:
             assert picture.width == WIDTH * DPI
             assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
+    @pytest.mark.parametrize("name", ["a.pdf", "a.svg", "a.jpg", "a.b"])
+    def test_another_format(self, name, tmp_path):
+        with pytest.raises(InputError, match="figures are written as PNG"):
+            save(learning_curves(history(3), 2), tmp_path / name)
+        assert not list(tmp_path.iterdir())
+        save(learning_curves(history(3), 2), tmp_path / "a.PNG")
+
     def test_a_failed_save_leaves_the_older_file(self, tmp_path, monkeypatch):
         path = tmp_path / "a.png"
         path.write_bytes(b"older")

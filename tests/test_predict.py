@@ -21,6 +21,7 @@ from project import write_idx
 
 from mlp import pictures
 from mlp.files import InputError
+from mlp.module import MLP
 from mlp.pictures import find_ground, prepare, read_pictures
 
 ROOT = Path(__file__).parent.parent
@@ -381,3 +382,62 @@ def test_bad_arguments(arguments, message):
     assert done.returncode == 2
     assert message in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
+
+
+def refused(*arguments: object, why: str) -> None:
+    done = mlp(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
+    assert why in done.stderr.decode()
+
+
+def test_no_labels(model_file, tmp_path):
+    write_idx(tmp_path / "labels", np.zeros(0))
+    refused("predict", model_file, "missing", "--labels", tmp_path / "labels", why="no labels")
+
+
+@pytest.mark.parametrize("kind", ["batch norm", "large"])
+def test_a_model_whose_answers_are_no_numbers(kind, tmp_path, rng):
+    """Its weights are finite."""
+    model = MLP(4, [3], 2, batch_norm=kind == "batch norm", rng=rng)
+    model.metadata = {"classes": ["a", "b"], "image_shape": [2, 2]}
+    if kind == "batch norm":
+        model.params[-3:] = -1  # the variances
+    else:
+        model.params[: model.n_weights] = 3e38
+    model.save_parameters(tmp_path / "model.npz")
+    write_idx(tmp_path / "images", rng.integers(0, 256, (2, 2, 2)))
+    images = ("--invert", "no", tmp_path / "images")
+    refused("predict", tmp_path / "model.npz", *images, why="model.npz: what it makes")
+
+
+@pytest.mark.parametrize(("command", "option"), [("export", "--onnx"), ("page", "-o")])
+def test_what_an_output_cannot_replace(command, option, model_file, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("", ".", "/", tmp_path, tmp_path / "pipe", tmp_path / "link"):
+        refused(command, model_file, option, name, why="not the name of a regular file")
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_fifo()
+    before = model_file.read_bytes()
+    refused(command, model_file, option, model_file, why="is read")
+    assert model_file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("closed", "status"), [("<&-", 2), (">&-", 0), ("2>&-", 2), (">&- 2>&-", 2)]
+)
+def test_closed_streams(closed, status, model_file):
+    image = "-" if status else model_file.parent / "image.png"
+    Image.fromarray(np.eye(28, dtype=np.uint8) * 255).save(model_file.parent / "image.png")
+    command = f'exec "$0" -m mlp predict "$1" "$2" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, model_file, image],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    assert done.returncode == status, done.stderr
+    assert done.stderr.count(b"\n") == (closed == "<&-")

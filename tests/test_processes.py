@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from functools import partial
 from pathlib import Path
@@ -246,3 +247,26 @@ def test_callers(caller, how, tmp_path):
     )
     assert done.stdout == "['ok', 'ok', 'ok']\n", done.stderr
     assert done.stderr == ""
+
+
+def test_arrays_in_files_that_do_not_hold_them(problem, tmp_path):
+    """Changed in memory alone, deleted, or without a name."""
+    x = np.ascontiguousarray(problem.train.x)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "deleted.npy", x)
+    changed = np.load(tmp_path / "x.npy", mmap_mode="c")
+    changed *= 2
+    deleted = np.load(tmp_path / "deleted.npy", mmap_mode="r")
+    (tmp_path / "deleted.npy").unlink()
+    with tempfile.TemporaryFile() as file:
+        file.write(x)
+        file.flush()
+        nameless = np.memmap(file, x.dtype, "r", shape=x.shape)
+        for given, twin in ((changed, 2 * x), (deleted, x), (nameless, x)):
+            losses = []
+            for array in (given, twin):
+                data = problem._replace(train=Dataset(array, problem.train.t))
+                executor = partial(processes.train, jobs=1)
+                [result], _ = run_search(grid([RECIPE]), data, executor, seeds=[0])
+                losses.append(result.rows[0]["val_loss"])
+            assert losses[0] == losses[1]

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from mlp.search import (
     failures,
     grid,
     halving,
+    processes,
     run_search,
     rungs_of,
     winner,
@@ -482,6 +484,115 @@ def test_an_entry_under_another_name_is_not_believed(recipe, problem, tmp_path):
     another.write_bytes(path.read_bytes())
     assert other not in journal
     assert trial in journal
+
+
+def as_given(problem, **changes):
+    """A problem as a notebook may have it: NumPy's numbers, and arrays of any kind."""
+    return problem._replace(
+        classes=np.array(problem.classes),
+        image_shape=np.array([1, 5]),
+        normalisation={"mean": np.float32(0.5), "std": np.float64(0.25)},
+        **changes,
+    )
+
+
+def plain(problem):
+    return problem._replace(image_shape=(1, 5), normalisation={"mean": 0.5, "std": 0.25})
+
+
+def test_a_problem_and_seeds_of_numpys_numbers(recipe, problem, tmp_path):
+    lists = {
+        name: type(part)(part.x.tolist(), part.t.tolist())
+        for name, part in {"train": problem.train, "val": problem.val}.items()
+    }
+    for seeds, given in (([0, 1], plain(problem)), (np.arange(2), as_given(problem, **lists))):
+        [result], found = run_search(grid([recipe]), given, here, seeds=seeds, journal=tmp_path)
+        assert [row["status"] for row in result.rows] == ["ok", "ok"]
+    assert found == 2  # they are the same trials
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda x, t: (np.ma.masked_less(x, 0), t), "samples that are masked"),
+        (lambda x, t: (x, np.ma.masked_equal(t, 1)), "labels that are masked"),
+        (lambda x, t: (x.astype(object), t), "samples of type object"),
+        (lambda x, t: (np.where(x > 2, np.inf, x), t), "not all finite"),
+        (lambda x, t: (x[:0], t[:0]), "no samples"),
+        (lambda x, t: (x, t + 1), "the classes are 0 to 2"),
+        (lambda x, t: (x[0, 0], t), "of a problem"),
+        (lambda x, t: ([[1, 2], [3]], t), "of a problem"),
+        (lambda x, t: (x[:, :0], t), "without features"),
+    ],
+    ids=range(9),
+)
+def test_a_search_of_what_no_trainer_takes(change, why, recipe, problem, tmp_path):
+    problem = problem._replace(train=type(problem.train)(*change(*problem.train)))
+    executors = [here, partial(processes.train, jobs=1)]  # which would drop a mask
+    for executor in executors:
+        with pytest.raises(InputError, match=why):
+            run_search(grid([recipe]), problem, executor, seeds=[0], journal=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_shape": "15"},
+        {"image_shape": (1.0, 5.0)},
+        {"normalisation": [0.5, 0.25]},
+        {"normalisation": {"mean": "a", "std": 1}},
+        {"normalisation": {"mean": 0, "std": 0}},
+    ],
+    ids=str,
+)
+def test_a_search_of_what_is_no_problem(change, recipe, problem):
+    with pytest.raises(InputError, match=r"of a problem|an std above 0"):
+        run_search(grid([recipe]), problem._replace(**change), here, seeds=[0])
+
+
+@pytest.mark.parametrize("seeds", [[], np.arange(0), [-1], [0, 0], [0.0], 3, ["0"]], ids=repr)
+def test_what_are_no_seeds(seeds, recipe, problem):
+    with pytest.raises(InputError, match="a search's seeds"):
+        run_search(grid([recipe]), problem, here, seeds=seeds)
+
+
+def trials_command(*arguments):
+    """`python -m mlp trials`."""
+    command = [sys.executable, "-m", "mlp", "trials", *map(str, arguments)]
+    root = Path(mlp.__file__).parent.parent
+    return subprocess.run(command, cwd=root, capture_output=True, text=True)
+
+
+def test_a_folder_with_other_files_loses_none_of_them(recipe, problem, tmp_path):
+    Journal(tmp_path, problem).put(Trial(recipe, 0), ROW | {"params": np.zeros(3)})
+    own = set(tmp_path.iterdir())
+    for name in ("package.json", "best.npz", "a" * 32 + ".txt"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / f"{'b' * 32}.json").symlink_to("nowhere")
+    others = set(tmp_path.iterdir()) - own
+    listed = trials_command("--folder", tmp_path)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert f"1 trials in {tmp_path}" in listed.stdout
+    cleared = trials_command("--folder", tmp_path, "--clear")
+    assert cleared.stdout == f"1 trials removed from {tmp_path}\n"
+    assert set(tmp_path.iterdir()) == others
+
+
+def test_an_entry_that_leaves_what_has_a_value_anyway(recipe, problem, tmp_path):
+    Journal(tmp_path, problem).put(Trial(recipe, 0), ROW)
+    [path] = tmp_path.iterdir()
+    short = {"hidden_sizes": [8]}
+    write_json(path, {"recipe": short, "row": ROW, "digest": _digest([path.stem, short, ROW])})
+    listed = trials_command("--folder", tmp_path)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "  8           0.001 " in listed.stdout
+    path.write_text("{")
+    listed = trials_command("--folder", tmp_path)
+    assert listed.returncode == 0
+    assert listed.stderr.count("\n") == 1
+    assert listed.stderr.startswith(f"mlp trials: {path}: not JSON")
 
 
 def test_meaning_leaves_comments_and_docstrings_out():

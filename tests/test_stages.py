@@ -84,6 +84,12 @@ class Bomb:
         return (Path.touch, (Path("exploded"),))
 
 
+def weights_too_large(project: Project) -> None:
+    model = MLP.from_file(project.folder / "data/model/best.npz")
+    model.params[: model.n_weights] = 3e38
+    model.save_parameters(project.folder / "data/model/best.npz")
+
+
 def pickled_model(project: Project) -> None:
     np.savez(project.folder / "data/model/best.npz", json=np.array(Bomb(), object))
 
@@ -156,6 +162,11 @@ CASES: dict[str, tuple[str, Harm, str]] = {
     "blank images": ("preprocess", blank_images, "all pixels of the training images have the same"),
     "model of another shape": ("evaluate", model_of_another_shape, "a model of another shape"),
     "model of other images": ("evaluate", model_of_other_images, "but its network takes 7 numbers"),
+    "weights too large": (
+        "evaluate",
+        weights_too_large,
+        "data/model/best.npz: what it makes of data/raw/t10k-images-idx3-ubyte is not finite",
+    ),
     "pickled model": ("evaluate", pickled_model, "refused, because it holds pickled content"),
     "bare pickle": ("evaluate", bare_pickle, "refused, because it holds pickled content"),
     "damaged winner": ("train-best", damaged_best_params, "reports/best_params.json"),

@@ -25,7 +25,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
-from mlp.files import atomic
+from mlp.files import InputError, atomic
 
 WIDTH = 8.5  # inches: a README shows figures some 850 pixels wide, so 1 pt is 1.4 pixels there …
 DPI = 200  # … and twice as many dots keep them sharp on dense screens
@@ -70,7 +70,11 @@ def save(figure: Figure, path: str | Path) -> None:
     256 colours are enough for any figure here and make the file a third as large.
     Characters that DejaVu Sans lacks are taken from an installed font of the Noto Sans family;
     those that it lacks too are boxes, of which a UserWarning tells once.
+
+    Raises InputError if the path's suffix is another format's.
     """
+    if Path(path).suffix.lower() not in ("", ".png"):
+        raise InputError(f"{path}: figures are written as PNG: name it .png")
     _find_fonts(figure)
     canvas = FigureCanvasAgg(figure)  # savefig would draw twice, and encode what is decoded here
     with warnings.catch_warnings():

@@ -12,14 +12,18 @@ numbered trials from an iterator and yields their rows as they end, with their n
 
 import contextlib
 import itertools
+import operator
 import statistics
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlp.data import Problem
-from mlp.files import InputError
+import numpy as np
+
+from mlp.checks import labels, normalisation, samples
+from mlp.data import Dataset, Problem
+from mlp.files import InputError, short
 from mlp.history import rank
 from mlp.progress import SearchBar
 from mlp.recipe import Recipe
@@ -114,7 +118,7 @@ def run_search(
     problem: Problem,
     executor: Executor,
     *,
-    seeds: Sequence[int],
+    seeds: Iterable[int],
     journal: str | Path | None = None,
     checkpoints: bool = False,
     keep: bool = False,
@@ -131,11 +135,10 @@ def run_search(
     total: how many trials it will be, if that is known.
 
     Shows a bar on a terminal. Ctrl-C ends the trials under way; KeyboardInterrupt then says how
-    many are kept. Raises InputError without seeds, or if a list names a recipe twice, and whatever
-    the executor raises.
+    many are kept. Raises InputError if the problem is none (see `mlp.checks`), if the seeds are not
+    one or more different ones, or if a list names a recipe twice, and whatever the executor raises.
     """
-    if not seeds:
-        raise InputError("a search without seeds: one or more are needed")
+    problem, seeds = _checked(problem), _checked_seeds(seeds)
     book = Journal(journal, problem) if journal is not None else None
     with SearchBar(total) as bar:
         search = _Search(strategy, seeds, book, bar, checkpoints, keep)
@@ -149,6 +152,47 @@ def run_search(
             kept = sum(trial in book for trial in search.named)
             raise KeyboardInterrupt(f"{kept} of {bar.total} trials are kept") from None
     return list(search.results.values()), search.remembered
+
+
+def _checked(problem: Problem) -> Problem:
+    """The problem with arrays and Python's own numbers, as files and processes take them."""
+    names, shape, scale = problem.classes, problem.image_shape, problem.normalisation
+    try:
+        _, features = np.shape(problem.train.x)
+        shape = None if shape is None else tuple(map(operator.index, shape))
+        scale = {k: float(v) for k, v in scale.items()} if scale else None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"samples (N, features), image_shape or normalisation of a problem: {error}"
+        ) from error
+    if features < 1:
+        raise InputError("samples without features")
+
+    def checked(part: Dataset) -> Dataset:
+        x = samples(part.x, features)
+        return Dataset(x, labels(part.t, count=len(x), classes=len(names)))
+
+    return problem._replace(
+        train=checked(problem.train),
+        val=checked(problem.val),
+        classes=tuple(names),
+        image_shape=shape,
+        normalisation=normalisation(scale),
+        soft_labels=None if problem.soft_labels is None else np.asarray(problem.soft_labels),
+    )
+
+
+def _checked_seeds(seeds: Iterable[int]) -> list[int]:
+    """Seeds as Python's own numbers. Raises InputError unless they are different, from 0 up."""
+    try:
+        numbers = [operator.index(seed) for seed in seeds]
+    except TypeError as error:
+        raise InputError(f"a search's seeds: {error}") from error
+    if not numbers or min(numbers) < 0 or len({*numbers}) < len(numbers):
+        raise InputError(
+            f"a search's seeds {short(numbers)}: one or more are needed, different, from 0 up"
+        )
+    return numbers
 
 
 class _Search:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from mlp.files import InputError, read_json, read_npz, reason, short, write_json
 from mlp.recipe import Recipe
 from mlp.search.trial import NO_RESULT, Row, Trial, context
 
+DIGITS = 32  # of the digest that names a file
 WHOLE, NUMBER = (int,), (int, float)
 ROW: dict[str, tuple[type, ...]] = {  # the types of what a row holds
     **dict.fromkeys(("seed", "parameters", "epochs"), WHOLE),
@@ -28,7 +30,7 @@ class Entry(NamedTuple):
     """A file of the journal."""
 
     path: Path
-    recipe: dict[str, Any]
+    recipe: Recipe
     row: Row
 
 
@@ -86,7 +88,7 @@ class Journal:
         return self._name([trial.recipe.as_dict(), trial.seed], ".json")
 
     def _name(self, value: Any, suffix: str) -> Path:
-        return self.folder / (_digest([value, self._context])[:32] + suffix)
+        return self.folder / (_digest([value, self._context])[:DIGITS] + suffix)
 
 
 def _digest(value: Any) -> str:
@@ -98,11 +100,10 @@ def read_entry(path: Path) -> Entry:
     """A file of a journal. Raises InputError if it is damaged."""
     value = read_json(path)
     try:
-        entry = Entry(path, dict(value["recipe"]), dict(value["row"]))
-        if value["digest"] != _digest([path.stem, entry.recipe, entry.row]):
+        recipe, row = dict(value["recipe"]), dict(value["row"])
+        if value["digest"] != _digest([path.stem, recipe, row]):
             raise ValueError("its digest is of another trial or row")
-        # with what a recipe has by default, where an older one had no such value
-        entry = entry._replace(recipe=Recipe(**entry.recipe).as_dict())
+        entry = Entry(path, Recipe(**recipe), row)
         for name, allowed in ROW.items():
             number = entry.row[name]
             if type(number) not in allowed or (allowed is NUMBER and not math.isfinite(number)):
@@ -114,7 +115,20 @@ def read_entry(path: Path) -> Entry:
 
 def entry_files(folder: str | Path) -> list[Path]:
     """The files of all entries in a folder, damaged ones too, oldest first."""
-    return sorted(Path(folder).glob("*.json"), key=lambda path: path.stat().st_mtime)
+    return _named_by_digest(folder, ".json")
+
+
+def checkpoint_files(folder: str | Path) -> list[Path]:
+    """The files of checkpoints and weights in a folder, oldest first."""
+    return _named_by_digest(folder, ".npz")
+
+
+def _named_by_digest(folder: str | Path, suffix: str) -> list[Path]:
+    """The journal's own files: the folder may be any, and hold others."""
+    own = re.compile(f"[0-9a-f]{{{DIGITS}}}")
+    found = Path(folder).glob(f"*{suffix}")
+    files = (path for path in found if own.fullmatch(path.stem) and path.is_file())
+    return sorted(files, key=lambda path: path.stat().st_mtime)
 
 
 def entries(folder: str | Path) -> Iterator[Entry]:

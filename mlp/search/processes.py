@@ -182,8 +182,10 @@ def _in_files(problem: Problem, folder: Path) -> Problem:
     def in_file(array: NDArray[Any]) -> Any:
         # a whole file's: a part of one has an array for its base
         whole = isinstance(array.base, mmap.mmap) and array.flags.c_contiguous
-        if isinstance(array, np.memmap) and whole:
-            return Mapped(Path(str(array.filename)), array.dtype.str, array.shape, array.offset)
+        if isinstance(array, np.memmap) and whole and array.mode != "c":  # changed in memory alone
+            file = array.filename  # which a temporary one has not, and may be deleted by now
+            if file is not None and Path(file).is_file():
+                return Mapped(Path(file), array.dtype.str, array.shape, array.offset)
         path = folder / str(next(numbers))
         np.ascontiguousarray(array).tofile(path)
         return Mapped(path, array.dtype.str, array.shape, 0)
