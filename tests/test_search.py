@@ -445,7 +445,7 @@ def test_an_entry_of_a_recipe_with_fewer_values_is_listed(recipe, problem, tmp_p
     entry["digest"] = _digest([path.stem, entry["recipe"], entry["row"]])
     path.write_text(json.dumps(entry))
     [found] = entries(tmp_path)
-    assert found.recipe == recipe.as_dict() | {"lr": Recipe.lr, "epochs": Recipe.epochs}
+    assert found.recipe == replace(recipe, lr=Recipe.lr, epochs=Recipe.epochs)
     list_trials(tmp_path)
     assert "1 trials in" in capsys.readouterr().out
 
