@@ -1,6 +1,8 @@
 """The executor of this machine, with real processes: what it does with trials that die, fail or
 stop, and from where it can be called."""
 
+import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -270,3 +272,27 @@ def test_arrays_in_files_that_do_not_hold_them(problem, tmp_path):
                 [result], _ = run_search(grid([RECIPE]), data, executor, seeds=[0])
                 losses.append(result.rows[0]["val_loss"])
             assert losses[0] == losses[1]
+
+
+def test_a_search_leaves_no_file_open(problem):
+    """… for a notebook that goes on, whether its workers end or die."""
+    rows(["answer"], problem)
+    gc.collect()
+    before = pipes()
+    gc.disable()
+    try:
+        rows(["answer", "die", "answer"], problem)
+        wait_until(lambda: pipes() <= before, timeout=10)
+    finally:
+        gc.enable()
+    assert pipes() <= before
+
+
+def pipes():
+    """The descriptors of this process that are pipes."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith("pipe:"):
+                found.add(int(name))
+    return found

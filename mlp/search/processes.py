@@ -147,6 +147,9 @@ class _Worker:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):  # of what it has not read
+            self.process.stdin.close()
 
     def send(self, value: Any) -> None:
         assert self.process.stdin is not None
@@ -159,6 +162,7 @@ class _Worker:
         with contextlib.suppress(Exception):  # a pickle that was cut has a dozen kinds
             while True:
                 messages.put((self, pickle.load(self.process.stdout)))
+        self.process.stdout.close()
         self.process.kill()
         code = self.process.wait()
         cause = f"exit status {code}"
