@@ -129,6 +129,20 @@ def test_normalise_by_hand():
     np.testing.assert_allclose(y, [[-0.5, 0, 2]], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Normalise(0.25, 0.5), "Normalise(0.2500, 0.5000)"),
+        (affine, "Affine(4 → 3)"),
+        (ReLU, "ReLU()"),
+        (lambda: Dropout(0.5, rng=None), "Dropout(0.5)"),
+        (batch_norm, "BatchNorm(4)"),
+    ],
+)
+def test_layers_say_what_they_are(make, said):
+    assert repr(make()) == said
+
+
 def test_normalise_takes_numbers_of_any_kind(rng):
     x = rng.integers(0, 256, (5, 6))
     expected = normalise().forward(x.astype(np.float64), training=True)
@@ -456,6 +470,13 @@ def test_batch_norm_of_two_samples_by_hand():
     layer.forward(np.array([[1.0], [5]]), training=True)
     # a tenth of 3; 9 tenths of 1, and a tenth of 4 · 2 / 1
     assert (layer.mean[0], layer.variance[0]) == pytest.approx((0.3, 1.7), rel=1e-15)
+
+
+def test_batch_norm_predicts_with_eps_by_hand():
+    layer = BatchNorm(1, eps=3, dtype=np.float64)
+    layer.mean[:], layer.variance[:], layer.gamma[:], layer.beta[:] = 2, 6, 9, 1
+    # 9 · (4 - 2) / √(6 + 3) + 1
+    np.testing.assert_allclose(layer.forward(np.array([[4.0]])), [[7]], rtol=1e-15)
 
 
 def test_batch_norm_standardises_each_feature(rng):

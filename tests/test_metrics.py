@@ -81,7 +81,7 @@ def test_wilson_interval_against_published_values(hits, n, low, high):
     assert wilson_interval(hits, n) == pytest.approx((low, high), abs=5e-5)
 
 
-@pytest.mark.parametrize("n", [1, 3, 10, 999, 10_000])
+@pytest.mark.parametrize("n", [1, 3, 10, 21, 999, 10_000])
 def test_wilson_interval_stays_between_0_and_1(n):
     for hits in (0, 1, n - 1, n):
         low, high = wilson_interval(hits, n)
@@ -157,6 +157,12 @@ def test_calibration_by_hand():
     np.testing.assert_array_equal(found.support, [1, 2])
     # (1 · |0.5 - 1| + 2 · |0.7 - 0.5|) / 3
     assert found.error == pytest.approx(0.9 / 3)
+
+
+def test_calibration_of_what_is_never_sure():
+    found = calibration(np.array([[0.5, 0.5]]), np.array([0]))
+    assert found.support.tolist() == [0] * 7 + [1] + [0] * 7
+    assert found.confidence.tolist() == [0] * 7 + [0.5] + [0] * 7
 
 
 def test_calibration_of_what_is_always_sure():
