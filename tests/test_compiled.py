@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +245,19 @@ def test_what_is_compiled_is_used_and_is_the_text(part, dtype, set_arithmetic, m
     assert set(used) == set(USED[part].split())
     for plain, other in zip(expected, found, strict=True):
         same_bits(np.asarray(plain), np.asarray(other))
+
+
+def test_the_compiled_loss_allocates_nothing_of_a_batchs_length(set_arithmetic):
+    set_arithmetic("compiled")
+    x = np.random.default_rng(0).standard_normal((20_000, 4))
+    last, t = SoftmaxWithLoss(), x.argmax(axis=1)
+    last.forward(x, t)
+    tracemalloc.start()
+    try:
+        last.forward(x, t)
+        assert tracemalloc.get_traced_memory()[1] < x[:, 0].nbytes / 2
+    finally:
+        tracemalloc.stop()
 
 
 def test_logits_that_are_not_contiguous(both):

@@ -1,6 +1,7 @@
 """The optimizers, against steps worked out by hand and against the textbook."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -325,6 +326,28 @@ def test_a_float32_network_is_trained_with_float32_alone(name, arithmetic):
         optimizer.update(np.ones(6, np.float32), np.ones(6, np.float32))
     arrays = [*optimizer._buffers._arrays.values()]
     assert {array.dtype for array in arrays} <= {np.dtype(np.float32), np.dtype(np.bool_)}
+
+
+@EVERY_OPTIMIZER
+def test_steps_allocate_nothing_of_the_parameters_length(name, arithmetic):
+    optimizer, params, grads = OPTIMIZERS[name](0.1, l2_reg=0.1), np.ones(BLOCK), np.ones(BLOCK)
+    for _ in range(FLUSH_EVERY - 1):
+        optimizer.update(params, grads)
+    tracemalloc.start()
+    try:
+        optimizer.update(params, grads)
+        # NumPy multiplies numbers by booleans with 64 KB of its own
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * BLOCK
+    finally:
+        tracemalloc.stop()
+
+
+@EVERY_OPTIMIZER
+def test_a_state_keeps_its_dtype(name, arithmetic):
+    first, second = OPTIMIZERS[name](0.1), OPTIMIZERS[name](0.1)
+    first.update(np.ones(6, np.float32), np.ones(6, np.float32))
+    second.load_state_dict(first.state_dict())
+    assert all(getattr(second, array).dtype == np.float32 for array in second.arrays)
 
 
 @EVERY_OPTIMIZER
