@@ -331,8 +331,10 @@ def test_a_float32_network_is_trained_with_float32_alone(name, arithmetic):
 @EVERY_OPTIMIZER
 def test_steps_allocate_nothing_of_the_parameters_length(name, arithmetic):
     optimizer, params, grads = OPTIMIZERS[name](0.1, l2_reg=0.1), np.ones(BLOCK), np.ones(BLOCK)
-    for _ in range(FLUSH_EVERY - 1):
+    for steps in (0, FLUSH_EVERY - 1):  # the first of all, and the first that flushes
+        optimizer.steps = steps
         optimizer.update(params, grads)
+    optimizer.steps = FLUSH_EVERY - 1
     tracemalloc.start()
     try:
         optimizer.update(params, grads)
