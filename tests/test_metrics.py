@@ -88,6 +88,11 @@ def test_wilson_interval_stays_between_0_and_1(n):
         assert 0 <= low < high <= 1
 
 
+def test_more_hits_than_samples_are_named():
+    with pytest.raises(InputError, match="3 hits in 2: "):
+        wilson_interval(3, 2)
+
+
 def test_wilson_interval_narrows_with_n_and_widens_with_z():
     low, high = wilson_interval(9000, 10000)
     assert 0.89 < low < 0.9 < high < 0.91
