@@ -19,6 +19,21 @@ fuzz: .venv/tests.done
 	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),60))); while [ $$(date +%s) -lt $$end ]; do \
 	  MLP_FUZZ=1 pytest -q -n auto -m hypothesis || exit; done
 
+# the tests again, with every branch of mlp/ and stages/ that they take, in whichever process; fails
+# under 95 %
+coverage: .venv/tests.done
+	coverage erase
+	coverage run -m pytest -n auto
+	coverage combine --quiet
+	coverage report
+
+# small faults are put, one at a time, into a copy of what computes; fails if the tests of it do not
+# find 95 % of them, or if docs/testing.md does not name one that is left
+mutants: .venv/mutants.done
+	rm -rf mutants
+	MLP_COMPILED=0 mutmut run
+	python .ci/mutants.py
+
 # every console block of README and docs/ is run again; a page whose commands print something else
 # is written anew
 docs: .venv/tests.done
@@ -64,6 +79,10 @@ merge: .venv/pipeline.done
 	python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
+.venv/mutants.done: requirements-mutants.txt requirements-dev.txt requirements.txt | .venv/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 .venv/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
 	  || (echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …" >&2; exit 2)
@@ -83,4 +102,4 @@ test-peers: .venv-bench/done
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-.PHONY: repro test fuzz docs verify check-lock merge bench test-peers
+.PHONY: repro test fuzz coverage mutants docs verify check-lock merge bench test-peers

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,105 @@ def test_labels_that_are_no_class_raise_either_way(set_arithmetic):
         set_arithmetic(arithmetic)
         with pytest.raises(IndexError):
             SoftmaxWithLoss().forward(np.zeros((2, 3)), np.array([0, 3]))
+
+
+# --- which arithmetic is used ---------------------------------------------------------------------
+
+USED = {  # a function of layers, and the functions of this module that it takes
+    "normalise": "normalise",
+    "affine": "add_bias_relu relu_backward",
+    "loss": "shift softmax_gradient",
+    "dropout": "dropout",
+    "batch_norm": "centre scale scale_backward",
+    "adam": "adam",
+}
+
+
+def steps(part, dtype):
+    """A step of training, and what comes of it."""
+    rng = np.random.default_rng(0)
+    x, dout = rng.standard_normal((2, 9, 5)).astype(dtype)
+    if part == "normalise":
+        data = rng.integers(0, 256, (9, 5), np.uint8)
+        rows = Rows(data, rng.integers(0, 9, 7), np.empty((7, 5), np.uint8))
+        return [Normalise(0.1, 0.3, dtype=dtype).forward(rows, training=True)]
+    if part == "loss":
+        last, t = SoftmaxWithLoss(0.1), rng.integers(0, 5, 9)
+        return [last.forward(x, t), last.hits, last.backward()]
+    if part == "adam":
+        adam, params, grads = Adam(l2_reg=0.1, weight_decay=0.1), x.ravel(), dout.ravel()
+        for _ in range(3):
+            adam.update(params, grads, 20)
+        return [params, grads, adam.m, adam.v]
+    layer = {
+        "affine": lambda: AffineReLU(Affine(5, 5, rng=rng, dtype=dtype), ReLU()),
+        "dropout": lambda: Dropout(0.3, rng=rng),
+        "batch_norm": lambda: BatchNorm(5, dtype=dtype),
+    }[part]()
+    y = layer.forward(x, training=True).copy()
+    return [y, layer.backward(dout)]
+
+
+@DTYPES
+@pytest.mark.parametrize("part", USED)
+def test_what_is_compiled_is_used_and_is_the_text(part, dtype, set_arithmetic, monkeypatch):
+    """With the functions as Python runs them: the same bits again, and none is left out."""
+    set_arithmetic("plain")
+    expected = steps(part, dtype)
+    used = []
+
+    def function(name):
+        def call(*arguments):
+            used.append(name)
+            return getattr(compiled, name)(*arguments)
+
+        return call
+
+    monkeypatch.setattr(
+        compiled,
+        "loops",
+        {np.dtype(dtype): compiled.Loops(*map(function, compiled.Loops._fields))}.get,
+    )
+    with np.errstate(all="ignore"):
+        found = steps(part, dtype)
+    assert set(used) == set(USED[part].split())
+    for plain, other in zip(expected, found, strict=True):
+        same_bits(np.asarray(plain), np.asarray(other))
+
+
+def test_the_compiled_loss_allocates_nothing_of_a_batchs_length(set_arithmetic):
+    set_arithmetic("compiled")
+    x = np.random.default_rng(0).standard_normal((20_000, 4))
+    last, t = SoftmaxWithLoss(), x.argmax(axis=1)
+    last.forward(x, t)
+    tracemalloc.start()
+    try:
+        last.forward(x, t)
+        assert tracemalloc.get_traced_memory()[1] < x[:, 0].nbytes / 2
+    finally:
+        tracemalloc.stop()
+
+
+def test_logits_that_are_not_contiguous(both):
+    x, t = np.random.default_rng(0).standard_normal((6, 8))[:, ::2], np.arange(6) % 4
+
+    def run():
+        last = SoftmaxWithLoss()
+        return [last.forward(x, t), last.backward()]
+
+    both(run)
+
+
+def test_gradients_of_another_dtype(both):
+    rng = np.random.default_rng(0)
+    start, grads = rng.standard_normal(6), rng.standard_normal(6).astype(np.float32)
+
+    def run():
+        adam, params = Adam(), start.copy()
+        adam.update(params, grads.copy())
+        return [params]
+
+    both(run)
 
 
 def test_other_dtypes_are_computed_as_text():

@@ -1,12 +1,15 @@
 """The layers: analytic against numerical gradients, arguments left alone, buffers reused."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from mlp.arrays import Buffers
+from mlp.arrays import Buffers, Rows
 from mlp.functions import cross_entropy, softmax
 from mlp.layers import (
     Affine,
+    AffineReLU,
     BatchNorm,
     Dropout,
     Normalise,
@@ -49,8 +52,12 @@ def batch_norm(dtype=np.float64):
     return layer
 
 
+def affine_relu(dtype=np.float64):
+    return AffineReLU(affine(dtype), ReLU())
+
+
 LAYERS = pytest.mark.parametrize(
-    "make", [normalise, affine, ReLU, Sigmoid, Softmax, dropout, batch_norm]
+    "make", [normalise, affine, affine_relu, ReLU, Sigmoid, Softmax, dropout, batch_norm]
 )
 
 
@@ -122,11 +129,43 @@ def test_normalise_by_hand():
     np.testing.assert_allclose(y, [[-0.5, 0, 2]], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Normalise(0.25, 0.5), "Normalise(0.2500, 0.5000)"),
+        (affine, "Affine(4 → 3)"),
+        (ReLU, "ReLU()"),
+        (lambda: Dropout(0.5, rng=None), "Dropout(0.5)"),
+        (batch_norm, "BatchNorm(4)"),
+    ],
+)
+def test_layers_say_what_they_are(make, said):
+    assert repr(make()) == said
+
+
 def test_normalise_takes_numbers_of_any_kind(rng):
     x = rng.integers(0, 256, (5, 6))
     expected = normalise().forward(x.astype(np.float64), training=True)
     for dtype in (np.uint8, np.int64, np.float32):
         np.testing.assert_array_equal(normalise().forward(x.astype(dtype), training=True), expected)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_normalise_gathers_rows(training, rng):
+    x, index = rng.integers(0, 256, (9, 6), np.uint8), np.array([5, 0, 5])
+    rows = Rows(x, index, np.empty((3, 6), np.uint8))
+    expected = normalise().forward(x[index])
+    np.testing.assert_array_equal(normalise().forward(rows, training=training), expected)
+
+
+def test_affine_relu_is_affine_then_relu(x):
+    both, layer, relu = affine_relu(), affine(), ReLU()
+    y = both.forward(x, training=True)
+    np.testing.assert_array_equal(y, relu.forward(layer.forward(x, training=True), training=True))
+    dx = both.backward(dout_for(y))
+    np.testing.assert_array_equal(dx, layer.backward(relu.backward(dout_for(y))))
+    np.testing.assert_array_equal(both.affine.dW, layer.dW)
+    np.testing.assert_array_equal(both.affine.db, layer.db)
 
 
 def test_relu_passes_no_gradient_at_zero():
@@ -156,6 +195,7 @@ def test_affine_from_arrays_that_do_not_fit(shapes):
 
 def test_softmax_with_loss_by_hand():
     last = SoftmaxWithLoss()
+    assert last.hits == 0
     # probabilities (1/4, 3/4) and (1/2, 1/2), labels 1 and 0: -(ln 3/4 + ln 1/2) / 2
     x, t = np.log([[1.0, 3.0], [1.0, 1.0]]), np.array([1, 0])
     assert last.forward(x, t) == pytest.approx(-np.log(3 / 8) / 2, rel=1e-15)
@@ -183,6 +223,74 @@ def test_arguments_are_left_alone(make, x):
     layer.backward(dout)
     np.testing.assert_array_equal(x, before)
     np.testing.assert_array_equal(dout, dout_before)
+
+
+@LAYERS
+def test_prediction_leaves_training_alone(make, x):
+    layer = make()
+    y = layer.forward(x, training=True)
+    expected = y.copy()
+    dx = layer.backward(dout_for(y))
+    dx_expected = dx.copy()
+    predicted = layer.forward(2 * x[:5])
+    assert not np.shares_memory(predicted, y)
+    first = predicted.copy()
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(dx, dx_expected)
+    np.testing.assert_array_equal(layer.backward(dout_for(y)), dx_expected)
+    np.testing.assert_array_equal(layer.forward(2 * x[:5]), first)
+
+
+def test_product_leaves_training_alone(x):
+    layer = affine()
+    y = layer.forward(x, training=True)
+    expected, dout = y.copy(), dout_for(y)
+    layer.backward(dout)
+    dW = layer.dW.copy()
+    np.testing.assert_array_equal(layer.product(x[::-1]), x[::-1] @ layer.W)
+    layer.backward(dout)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(layer.dW, dW)
+
+
+def test_evaluation_leaves_training_alone(x, t):
+    last = SoftmaxWithLoss()
+    last.forward(x, t)
+    hits, dx = last.hits, last.backward().copy()
+    loss, _ = last.evaluate(-x[:5], t[:5])
+    assert loss == SoftmaxWithLoss().forward(-x[:5], t[:5])
+    assert last.hits == hits
+    np.testing.assert_array_equal(last.backward(), dx)
+
+
+@LAYERS
+def test_training_allocates_no_batch(make):
+    """After the first of its size. Dropout's draws and NumPy's conversions are less than half."""
+    layer, x = make(), np.random.default_rng(0).standard_normal((20_000, 4))
+    dout = dout_for(layer.forward(x, training=True))
+    layer.backward(dout)
+    tracemalloc.start()
+    try:
+        layer.forward(x, training=True)
+        layer.backward(dout)
+        assert tracemalloc.get_traced_memory()[1] < dout.nbytes / 2
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_loss_allocates_no_batch(soft):
+    x = np.random.default_rng(0).standard_normal((1000, 50))
+    last, t = SoftmaxWithLoss(), softmax(x) if soft else x.argmax(axis=1)
+    last.forward(x, t)
+    last.backward()
+    tracemalloc.start()
+    try:
+        last.forward(x, t)
+        last.backward()
+        assert tracemalloc.get_traced_memory()[1] < x.nbytes / 2
+    finally:
+        tracemalloc.stop()
 
 
 def test_softmax_with_loss_leaves_its_arguments_alone(x, t):
@@ -249,7 +357,7 @@ def test_buffers_keep_one_memory_for_batches_of_all_sizes():
     "make",
     [
         *(lambda: normalise(np.float32), lambda: affine(np.float32), ReLU, Sigmoid, Softmax),
-        *(dropout, lambda: batch_norm(np.float32)),
+        *(dropout, lambda: batch_norm(np.float32), lambda: affine_relu(np.float32)),
     ],
 )
 def test_float32_stays_float32(make, x):
@@ -257,6 +365,28 @@ def test_float32_stays_float32(make, x):
     y = layer.forward(x.astype(np.float32), training=True)
     assert y.dtype == np.float32
     assert layer.backward(dout_for(y)).dtype == np.float32
+    assert layer.forward(x.astype(np.float32)).dtype == np.float32
+    assert dtypes_of(layer) <= {np.dtype(np.float32), np.dtype(np.bool_)}
+
+
+def dtypes_of(layer):
+    """Of what it holds: buffers of another dtype would be converted at every use."""
+    parts = [layer, *(v for v in vars(layer).values() if hasattr(v, "_buffers"))]
+    arrays = [a for part in parts for a in vars(part).values() if isinstance(a, np.ndarray)]
+    for part in parts:
+        arrays += part._buffers._arrays.values()
+        arrays += part._thread_buffers._arrays.values()
+    return {a.dtype for a in arrays if a is not getattr(layer, "_noise", None)}
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_loss_of_float32_is_computed_in_float32(soft, x, t):
+    last = SoftmaxWithLoss(0 if soft else 0.1)
+    x = x.astype(np.float32)
+    last.forward(x, softmax(x) if soft else t)
+    last.evaluate(x, t)
+    assert last.backward().dtype == np.float32
+    assert dtypes_of(last) - {t.dtype} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("make", [ReLU, Sigmoid, Softmax])
@@ -281,6 +411,9 @@ def test_first_layer_computes_no_input_gradient(x):
 @pytest.mark.parametrize(("init", "variance"), [("he", 2 / 400), ("glorot", 2 / (400 + 300))])
 def test_affine_starts_with_the_variance_of_its_paper(init, variance, rng):
     layer = Affine(400, 300, rng=rng, init=init)
+    if init == "he":  # as it does if nobody says
+        again = Affine(400, 300, rng=np.random.default_rng(0))
+        np.testing.assert_array_equal(again.W, layer.W)
     assert layer.W.var() == pytest.approx(variance, rel=0.02)
     assert abs(layer.W.mean()) < 0.01 * layer.W.std()
     assert not layer.b.any()
@@ -330,6 +463,20 @@ def test_batch_norm_by_hand():
     # half of 0 and 4; half of 1 and 26/3 · 3/2, the estimate of the population's variance
     assert (layer.mean[0], layer.variance[0]) == pytest.approx((2, 7))
     np.testing.assert_allclose(layer.forward(np.array([[2.0], [5]]))[:, 0], [1, 1 + 9 / 7**0.5])
+
+
+def test_batch_norm_of_two_samples_by_hand():
+    layer = BatchNorm(1, eps=0, dtype=np.float64)
+    layer.forward(np.array([[1.0], [5]]), training=True)
+    # a tenth of 3; 9 tenths of 1, and a tenth of 4 · 2 / 1
+    assert (layer.mean[0], layer.variance[0]) == pytest.approx((0.3, 1.7), rel=1e-15)
+
+
+def test_batch_norm_predicts_with_eps_by_hand():
+    layer = BatchNorm(1, eps=3, dtype=np.float64)
+    layer.mean[:], layer.variance[:], layer.gamma[:], layer.beta[:] = 2, 6, 9, 1
+    # 9 · (4 - 2) / √(6 + 3) + 1
+    np.testing.assert_allclose(layer.forward(np.array([[4.0]])), [[7]], rtol=1e-15)
 
 
 def test_batch_norm_standardises_each_feature(rng):

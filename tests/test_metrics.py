@@ -7,6 +7,7 @@ from mlp.files import InputError
 from mlp.metrics import (
     calibration,
     confusion_matrix,
+    examples,
     macro_micro_average,
     per_class,
     top_k_accuracy,
@@ -80,17 +81,73 @@ def test_wilson_interval_against_published_values(hits, n, low, high):
     assert wilson_interval(hits, n) == pytest.approx((low, high), abs=5e-5)
 
 
-@pytest.mark.parametrize("n", [1, 3, 10, 999, 10_000])
+@pytest.mark.parametrize("n", [1, 3, 10, 21, 999, 10_000])
 def test_wilson_interval_stays_between_0_and_1(n):
     for hits in (0, 1, n - 1, n):
         low, high = wilson_interval(hits, n)
         assert 0 <= low < high <= 1
 
 
+def test_more_hits_than_samples_are_named():
+    with pytest.raises(InputError, match="3 hits in 2: "):
+        wilson_interval(3, 2)
+
+
 def test_wilson_interval_narrows_with_n_and_widens_with_z():
     low, high = wilson_interval(9000, 10000)
     assert 0.89 < low < 0.9 < high < 0.91
     assert wilson_interval(9000, 10000, z=3)[0] < low
+
+
+def test_interval_of_a_single_sample():
+    # z² = 3.8415: 0 to z² / (1 + z²), and what is left of 1
+    assert wilson_interval(0, 1) == pytest.approx((0, 0.79345), abs=5e-6)
+    assert wilson_interval(1, 1) == pytest.approx((0.20655, 1), abs=5e-6)
+
+
+def test_averages_of_a_single_sample_and_of_none():
+    assert macro_micro_average(np.array([[1]])) == ((1, 1, 1), (1, 1, 1))
+    assert macro_micro_average(np.zeros((2, 2), int)) == ((0, 0, 0), (0, 0, 0))
+
+
+@pytest.mark.parametrize(("t", "y"), [([0], [0, 1, 2]), ([0, 1, 2], [0])])
+def test_labels_are_as_many_as_guesses(t, y):
+    with pytest.raises(InputError, match="samples, but"):
+        confusion_matrix(np.array(t), np.array(y), 3)
+
+
+# --- examples -------------------------------------------------------------------------------------
+
+
+def test_examples_by_hand():
+    # six hits of class 0, then two errors, then a hit of class 1
+    t = np.array([0, 0, 0, 0, 0, 0, 0, 0, 1])
+    y = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
+    confidence = np.array([0.6, 0.9, 0.7, 0.5, 0.8, 0.4, 0.55, 0.65, 0.99])
+
+    def shown(most, total=9):
+        return examples(t, y, confidence, most, total).tolist()
+
+    assert shown(9) == [1, 4, 2, 0, 3, 5, 7, 6, 8]
+    assert shown(5) == [1, 4, 2, 3, 5, 7, 6, 8]  # three surest hits and the two least sure
+    assert shown(4) == [1, 4, 3, 5, 7, 6, 8]
+    assert shown(3) == [1, 4, 5, 7, 6, 8]
+    assert shown(1) == [1, 7, 8]
+    assert shown(0) == []
+    assert shown(9, total=8) == [
+        1,
+        4,
+        2,
+        3,
+        5,
+        7,
+        6,
+        8,
+    ]  # as many of each cell as there is room for
+    assert shown(9, total=7) == [1, 4, 3, 5, 7, 6, 8]
+    assert shown(9, total=3) == [1, 7, 8]
+    assert shown(9, total=2) == [1, 7]  # less than one of each: the first cells
+    assert examples(t[:0], y[:0], confidence[:0], 5, 3).tolist() == []
 
 
 # --- calibration ----------------------------------------------------------------------------------
@@ -107,10 +164,23 @@ def test_calibration_by_hand():
     assert found.error == pytest.approx(0.9 / 3)
 
 
+def test_calibration_of_what_is_never_sure():
+    found = calibration(np.array([[0.5, 0.5]]), np.array([0]))
+    assert found.support.tolist() == [0] * 7 + [1] + [0] * 7
+    assert found.confidence.tolist() == [0] * 7 + [0.5] + [0] * 7
+
+
 def test_calibration_of_what_is_always_sure():
     found = calibration(np.eye(3), np.array([0, 1, 1]))
     assert found.support.tolist() == [0] * 14 + [3]
     assert found.error == pytest.approx(1 / 3)
+
+
+def test_bins_of_what_is_not_between_0_and_1():
+    """Rounding may make a probability of 1 a little more, and a row may be nothing but zeros."""
+    found = calibration(np.array([[1 + 1e-6, 0], [0, 0], [0, 0]]), np.array([0, 1, 0]), bins=3)
+    np.testing.assert_array_equal(found.support, [2, 0, 1])
+    np.testing.assert_allclose(found.accuracy, [0.5, 0, 1])
 
 
 def test_perfect_calibration(rng):

@@ -1,11 +1,12 @@
 """The optimizers, against steps worked out by hand and against the textbook."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from mlp.optimizer import BLOCK, OPTIMIZERS, SGD, Adam, Momentum
+from mlp.optimizer import BLOCK, FLUSH_EVERY, OPTIMIZERS, SGD, Adam, Momentum
 
 N_WEIGHTS = 4  # of 6 parameters; the other two are biases
 STEPS_PER_EPOCH = 3
@@ -254,3 +255,106 @@ def test_blocks_change_nothing(name, arithmetic, n_weights, rng):
         OPTIMIZERS[name](0.1, l2_reg=0.1).update(p, g, np.count_nonzero(index < n_weights))
         parts[0][index], parts[1][index] = p, g
     np.testing.assert_array_equal(whole, parts)
+
+
+# --- defaults, weight decay, what is kept ---------------------------------------------------------
+
+
+@EVERY_OPTIMIZER
+def test_nothing_shrinks_or_decays_unless_asked(name, arithmetic):
+    optimizer, params = OPTIMIZERS[name](0.1), np.array([1.0, -2.0])
+    optimizer.epoch = 3
+    optimizer.update(params, np.zeros(2))
+    np.testing.assert_array_equal(params, [1, -2])
+    assert (optimizer.current_lr, optimizer.steps) == (0.1, 1)
+
+
+def test_the_defaults_of_momentum_and_adam(gradients):
+    start = np.zeros(6)
+    np.testing.assert_array_equal(
+        run(Momentum(0.1), start, gradients),
+        run(Momentum(0.1, momentum=0.9, nesterov=False), start, gradients),
+    )
+    np.testing.assert_array_equal(
+        run(Adam(), start, gradients),
+        run(Adam(0.001, beta1=0.9, beta2=0.999, eps=1e-8), start, gradients),
+    )
+
+
+@EVERY_OPTIMIZER
+def test_weight_decay_by_hand(name, arithmetic):
+    optimizer, params = OPTIMIZERS[name](0.1, weight_decay=0.5, lr_decay=1.0), np.array([1.0, -2.0])
+    optimizer.update(params, np.zeros(2), 1)
+    np.testing.assert_allclose(params, [1 - 0.1 * 0.5, -2], rtol=1e-15)  # biases are not shrunk
+    optimizer.epoch = 1
+    optimizer.update(params, np.zeros(2), 1)
+    np.testing.assert_allclose(params, [0.95 * (1 - 0.05 * 0.5), -2], rtol=1e-15)
+    optimizer.lr_factor = 0.0  # of a schedule
+    optimizer.update(params, np.ones(2), 1)
+    np.testing.assert_allclose(params, [0.95 * 0.975, -2], rtol=1e-15)
+
+
+def test_weight_decay_comes_before_the_step_and_after_l2():
+    params, grads = np.array([1.0]), np.array([0.5])
+    SGD(0.1, l2_reg=0.2, weight_decay=0.5).update(params, grads)
+    # 1 · (1 - 0.1·0.5) - 0.1·(0.5 + 0.2·1)
+    np.testing.assert_allclose(params, [0.88], rtol=1e-15)
+
+
+@EVERY_OPTIMIZER
+def test_what_means_nothing_is_flushed_every_hundredth_step(name, arithmetic):
+    optimizer, params = OPTIMIZERS[name](0.1), np.array([1e-20, 1e-15, -1e-20, 1.0])
+    for step in range(1, FLUSH_EVERY):
+        optimizer.update(params, np.zeros(4))
+        assert params.tolist() == [1e-20, 1e-15, -1e-20, 1], step
+    optimizer.update(params, np.zeros(4))
+    assert params.tolist() == [0, 1e-15, 0, 1]
+
+
+@EVERY_OPTIMIZER
+def test_gradients_of_another_dtype(name, arithmetic, start, gradients):
+    rounded = gradients.astype(np.float32)
+    found = run(OPTIMIZERS[name](0.1), start, rounded)
+    expected = run(OPTIMIZERS[name](0.1), start, rounded.astype(np.float64))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@EVERY_OPTIMIZER
+def test_a_float32_network_is_trained_with_float32_alone(name, arithmetic):
+    optimizer = OPTIMIZERS[name](0.1, l2_reg=0.1)
+    for _ in range(FLUSH_EVERY):
+        optimizer.update(np.ones(6, np.float32), np.ones(6, np.float32))
+    arrays = [*optimizer._buffers._arrays.values()]
+    assert {array.dtype for array in arrays} <= {np.dtype(np.float32), np.dtype(np.bool_)}
+
+
+@EVERY_OPTIMIZER
+def test_steps_allocate_nothing_of_the_parameters_length(name, arithmetic):
+    optimizer, params, grads = OPTIMIZERS[name](0.1, l2_reg=0.1), np.ones(BLOCK), np.ones(BLOCK)
+    for steps in (0, FLUSH_EVERY - 1):  # the first of all, and the first that flushes
+        optimizer.steps = steps
+        optimizer.update(params, grads)
+    optimizer.steps = FLUSH_EVERY - 1
+    tracemalloc.start()
+    try:
+        optimizer.update(params, grads)
+        # NumPy multiplies numbers by booleans with 64 KB of its own
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * BLOCK
+    finally:
+        tracemalloc.stop()
+
+
+@EVERY_OPTIMIZER
+def test_a_state_keeps_its_dtype(name, arithmetic):
+    first, second = OPTIMIZERS[name](0.1), OPTIMIZERS[name](0.1)
+    first.update(np.ones(6, np.float32), np.ones(6, np.float32))
+    second.load_state_dict(first.state_dict())
+    assert all(getattr(second, array).dtype == np.float32 for array in second.arrays)
+
+
+@EVERY_OPTIMIZER
+def test_state_is_python_numbers_and_arrays(name, arithmetic, start, gradients):
+    optimizer = OPTIMIZERS[name](0.1)
+    run(optimizer, start, gradients)
+    kept = {"power1", "power2"} if name == "adam" else set()
+    assert set(optimizer.state_dict()) == {"epoch", "steps", *optimizer.arrays, *kept}

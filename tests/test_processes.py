@@ -4,6 +4,7 @@ stop, and from where it can be called."""
 import contextlib
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from mlp.data import Dataset, load_problem, save_problem
 from mlp.files import InputError
 from mlp.recipe import Recipe
 from mlp.search import grid, processes, run_search
+from mlp.search.trial import context
 
 ROOT = Path(__file__).parent.parent
 RECIPE = Recipe(hidden_sizes=(4,), epochs=1)
@@ -296,3 +298,24 @@ def pipes():
             if os.readlink(f"/proc/self/fd/{name}").startswith("pipe:"):
                 found.add(int(name))
     return found
+
+
+def test_a_worker_by_hand(problem, tmp_path):
+    """What it says to each of its tasks; and it ends when its standard input does."""
+    acts = ["answer", "print", "ask for much", "fail", "fail oddly"]
+    start = processes.START.format([*map(str, sys.path)])
+    worker = subprocess.Popen(
+        [sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    files = processes._in_files(problem, tmp_path)
+    pickle.dump((files, context(problem)), worker.stdin)
+    for seed, act in enumerate(acts):
+        pickle.dump(task(seed, act), worker.stdin)
+    worker.stdin.flush()
+    answers = [pickle.load(worker.stdout) for _ in acts]
+    assert [answer["pid"] for answer in answers[:2]] == [worker.pid] * 2
+    assert "not enough memory" in answers[2].cause
+    assert [type(answer) for answer in answers[3:]] == [KeyError, RuntimeError]
+    worker.stdin.close()
+    assert worker.wait(30) == 1
+    assert worker.stdout.read() == b""
