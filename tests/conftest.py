@@ -14,6 +14,10 @@ from mlp.data import Dataset, Problem
 from mlp.module import MLP
 from mlp.recipe import Recipe, make_trainer
 
+with pytest.MonkeyPatch.context() as patch:  # its pins are for processes without NumPy
+    patch.setenv("MLP_KERNELS", "native")
+    import stages  # noqa: F401
+
 COSTLY = ("test_check_lock.py", "test_cluster.py", "test_ladder.py")
 
 
