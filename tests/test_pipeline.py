@@ -205,14 +205,6 @@ def test_a_change_back_is_answered_from_the_run_cache(project: Project):
     assert (project.folder / "dvc.lock").read_text() == lock
 
 
-def test_a_forced_run_gives_the_same_lock(project: Project):
-    """… with two jobs and compiled arithmetic that one job and plain arithmetic gave."""
-    lock = (project.folder / "dvc.lock").read_bytes()
-    assert project.repro("--force", MLP_JOBS="2", MLP_COMPILED="1") == ALL
-    assert (project.folder / "dvc.lock").read_bytes() == lock
-    assert project.call("git", "status", "--porcelain").stdout == ""
-
-
 def test_experiment(project: Project):
     done = project.call("dvc", "exp", "run", "-n", "tiny", "-S", "train.lr=0.00001").stdout
     assert changed(done) == TRAINED

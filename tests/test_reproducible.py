@@ -90,7 +90,7 @@ def test_another_processor_gives_the_same_bits(cpu: str, compiled: str):
 
 
 # Each with other values of all that must not matter: the locale, its name; then the folder, the
-# time zone, the seed of hashes and the numbers of threads, and the jobs
+# time zone, the seed of hashes and the numbers of threads, and the jobs: with two, compiled too
 PLACES = {
     "C": ("two words", "Asia/Kathmandu", "1", "1"),
     "tr_TR.UTF-8": ("Übung ıİ", "America/St_Johns", "2", "2"),
@@ -105,6 +105,7 @@ def test_another_place_gives_the_same_bytes(locale: str, finished: Project, tmp_
     project = finished.copy(tmp_path / folder)
     shutil.rmtree(project.folder / "data" / "trials")
     environ = {"LC_ALL": locale, "TZ": zone, "PYTHONHASHSEED": number, "MLP_JOBS": jobs}
+    environ["MLP_COMPILED"] = "1" if jobs == "2" else "0"
     environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), number)
     language, _, charset = locale.partition(".")
     if charset and shutil.which("localedef"):  # make the locale, which few machines have
