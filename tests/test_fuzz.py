@@ -1,7 +1,6 @@
 """What a caller and params.yaml may hand over: taken right, or refused in one line."""
 
 import contextlib
-import importlib
 import json
 
 import numpy as np
@@ -17,10 +16,7 @@ from mlp.data import Dataset
 from mlp.module import MLP
 from mlp.optimizer import SGD
 from mlp.trainer import DivergenceError, Trainer
-
-with pytest.MonkeyPatch.context() as patch:  # `import stages` pins NumPy's kernels
-    patch.setenv("MLP_KERNELS", "native")
-    params = importlib.import_module("stages.params")
+from stages import params
 
 pytestmark = [
     pytest.mark.usefixtures("arithmetic_to_fuzz"),

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import gzip
-import importlib
 import io
 import itertools
 import json
@@ -41,10 +40,7 @@ from mlp.recipe import Recipe, make_trainer
 from mlp.search.journal import Journal, _digest, read_entry
 from mlp.search.trial import NO_RESULT, Trial
 from mlp.trainer import DivergenceError
-
-with pytest.MonkeyPatch.context() as patch:  # `import stages` pins NumPy's kernels
-    patch.setenv("MLP_KERNELS", "native")
-    results = importlib.import_module("stages.results")
+from stages import results
 
 pytestmark = [
     pytest.mark.usefixtures("arithmetic_to_fuzz"),

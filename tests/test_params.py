@@ -14,10 +14,7 @@ from mlp.files import InputError
 from mlp.module import Activation
 from mlp.optimizer import OptimizerName
 from mlp.schedule import ScheduleName
-
-with pytest.MonkeyPatch.context() as patch:  # the pins are for the stages' processes, not this one
-    patch.setenv("MLP_KERNELS", "native")
-    from stages import params
+from stages import params
 
 GOOD = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
