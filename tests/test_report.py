@@ -19,10 +19,7 @@ from project import CLASSES, ROOT, SHAPE, Project
 from mlp.idx import read_pair
 from mlp.metrics import examples
 from mlp.module import MLP
-
-with pytest.MonkeyPatch.context() as patch:  # the pins are for the stages' processes, not this one
-    patch.setenv("MLP_KERNELS", "native")
-    from stages.report.sprite import ACROSS, write_sprite
+from stages.report.sprite import ACROSS, write_sprite
 
 REPORTS = ROOT / "reports"  # the committed ones
 RIGHT, DOWN = "\ue014", "\ue015"

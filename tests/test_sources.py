@@ -20,9 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from project import ROOT, write_source
 
-with pytest.MonkeyPatch.context() as patch:  # the pins are for the stages' processes, not this one
-    patch.setenv("MLP_KERNELS", "native")
-    from stages import fetch, sources
+from stages import fetch, sources
 
 Send = Callable[[bytes], object]
 FIRST = "train-images.gz"
