@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def checked_row(value: Any) -> dict[str, float]:
     if not isinstance(value, dict) or value.keys() != {*History.COLUMNS}:
         raise ValueError(f"not what is measured after an epoch: {short(value)}")
     for number in value.values():
-        if type(number) not in (int, float) or not math.isfinite(number):
+        if type(number) not in (int, float) or not abs(number) <= sys.float_info.max:
             raise ValueError(f"not what is measured after an epoch: {short(value)}")
     return value
 

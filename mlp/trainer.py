@@ -16,7 +16,15 @@ from threadpoolctl import threadpool_limits
 from mlp.augment import Augmentation
 from mlp.checks import labels, samples
 from mlp.data import Batches, Dataset
-from mlp.files import InputError, read_json, read_npz, reason, write_json, write_npz
+from mlp.files import (
+    InputError,
+    parse_json,
+    read_json,
+    read_npz,
+    reason,
+    write_json,
+    write_npz,
+)
 from mlp.history import History, checked_row, rank
 from mlp.module import Module
 from mlp.optimizer import Optimizer
@@ -196,7 +204,7 @@ class Trainer:
         arrays = read_npz(path)
         model, optimizer = self.model, copy.copy(self.optimizer)
         try:
-            header = json.loads(str(arrays["json"][()]))
+            header = parse_json(str(arrays["json"][()]))
             if header["of"] != self._identity():
                 raise InputError(f"{path}: a checkpoint of {header['of']}, not {self._identity()}")
             history, best, state = header["history"], header["best_metrics"], header["optimizer"]

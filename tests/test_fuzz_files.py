@@ -23,7 +23,7 @@ from fuzzing import (
     right_or_refused,
     spoilt,
 )
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from project import write_idx
@@ -48,14 +48,10 @@ pytestmark = [
 ]
 
 
-def almost_json(text):
-    """Texts that are almost the given one, which is JSON."""
-    return edited(json.loads(text)).map(json.dumps)
-
-
 def json_texts(text):
-    """… or are deep, or none."""
-    return almost_json(text) | st.sampled_from(["[" * 5000, '{"a":' * 5000, "NaN", "1e999", ""])
+    """Texts that are almost the given one, which is JSON, or are deep, or none."""
+    almost = edited(json.loads(text)).map(json.dumps)
+    return almost | st.sampled_from(["[" * 5000, '{"a":' * 5000, "NaN", "1e999", ""])
 
 
 def json_bytes(value):
@@ -133,7 +129,7 @@ def checkpoint(tmp_path):
 def test_checkpoint(data, checkpoint, tmp_path):
     make, good = checkpoint
     path = tmp_path / "other.npz"
-    path.write_bytes(data.draw(archives(good, almost_json)))
+    path.write_bytes(data.draw(archives(good, json_texts)))
     trainer, twin = make(), make()
     if right_or_refused(lambda: (trainer.load_checkpoint(path), True)) is None:
         trainer.fit(1)
@@ -209,9 +205,7 @@ def test_best_metrics(data, checkpoint, tmp_path):
     best = dict.fromkeys(History.COLUMNS, 0.5) | {"epoch": 1}
     trainer.best_metrics = dict(best)
     path = tmp_path / "best.json"
-    content = data.draw(json_bytes(best))
-    assume(b"0" * 300 not in content)  # an integer that is no float
-    path.write_bytes(content)
+    path.write_bytes(data.draw(json_bytes(best)))
     if right_or_refused(trainer.load_best_metrics, path) is None:
         assert trainer.best_metrics == best
 

@@ -533,7 +533,10 @@ def test_harmed_checkpoint_changes_nothing(harm, build, tmp_path):
     assert same_run(trainer, twin)
 
 
-@pytest.mark.parametrize("value", [None, [], {"epoch": 1}, "x", [{}]])
+HUGE = dict.fromkeys(History.COLUMNS, 0.5) | {"val_loss": 10**400}  # which no float is
+
+
+@pytest.mark.parametrize("value", [None, [], {"epoch": 1}, "x", [{}], HUGE])
 def test_best_metrics_that_are_none(value, build, tmp_path):
     trainer = build()
     trainer.fit(1)
@@ -602,7 +605,7 @@ def test_file_that_is_no_checkpoint(keep, build, tmp_path):
         trainer.load_checkpoint(path)
 
 
-@pytest.mark.parametrize("header", ["{", "[]", "{}"])
+@pytest.mark.parametrize("header", ["{", "[]", "{}", "[" * 5000])
 def test_npz_file_of_something_else_is_no_checkpoint(header, build, tmp_path):
     np.savez(tmp_path / "other.npz", json=np.array(header), params=np.zeros(3))
     with pytest.raises(InputError, match=r"other\.npz"):
