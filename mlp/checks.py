@@ -57,6 +57,17 @@ def probabilities(values: ArrayLike) -> NDArray[np.floating]:
     return p
 
 
+def distributions(values: ArrayLike, shape: tuple[int, int, int]) -> NDArray[np.floating]:
+    """Soft labels (N, variants, K) as an array. Raises InputError if they are of another shape, or
+    are no probabilities whose sum over the classes is 1."""
+    p = _array(values, "soft labels")
+    if p.shape != shape:
+        raise InputError(f"soft labels of shape {p.shape}: {shape} is needed")
+    if p.dtype.kind not in "buif" or not ((p >= 0).all() and (abs(p.sum(-1) - 1) < 1e-2).all()):
+        raise InputError("soft labels that are no probabilities: from 0 up, with a sum of 1")
+    return p
+
+
 def normalisation(value: Any) -> dict[str, float] | None:
     """A JSON-like value as the arguments of `Normalise`, or None.
 

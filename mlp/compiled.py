@@ -198,7 +198,7 @@ def loops(dtype: "np.dtype[Any]") -> Loops | None:
         return None
     try:
         from numba import config, float64, from_dtype, int32, int64, types, uint8
-    except (ImportError, OSError):  # not installed, not for this NumPy, or LLVM does not load
+    except Exception:  # not installed, not for this NumPy, LLVM does not load, odd NUMBA_…
         return None
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return None

@@ -75,6 +75,7 @@ def stratified_split(
     Where shares are not whole, the largest remainders are rounded up. Raises InputError unless
     0 < size < N.
     """
+    t = np.asarray(t)
     if not 0 < size < len(t):
         raise InputError(f"cannot split {size:,} of {len(t):,} samples off: none would be left")
     counts = np.bincount(t)

@@ -70,6 +70,7 @@ def checked_row(value: Any) -> dict[str, float]:
     if not isinstance(value, dict) or value.keys() != {*History.COLUMNS}:
         raise ValueError(f"not what is measured after an epoch: {short(value)}")
     for number in value.values():
+        # which holds for NaN and integers beyond any float too
         if type(number) not in (int, float) or not abs(number) <= sys.float_info.max:
             raise ValueError(f"not what is measured after an epoch: {short(value)}")
     return value

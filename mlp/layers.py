@@ -223,12 +223,13 @@ class Dropout(Layer):
     """In training, each number is zero with probability `rate`, and the others are divided by
     1 - rate; in prediction, nothing happens (Srivastava et al. 2014; "inverted").
 
-    rate: from 0 to below 1; rounded to whole 256ths, because a byte is drawn for each number.
+    rate: from 0 to below 1; rounded to whole 256ths, 255 at most, because a byte is drawn for each
+        number.
     """
 
     def __init__(self, rate: float, *, rng: np.random.Generator) -> None:
         super().__init__()
-        self._least = round(256 * rate)  # a number whose byte is lower is dropped
+        self._least = min(round(256 * rate), 255)  # a number whose byte is lower is dropped
         self.rate = self._least / 256
         self.rng = rng
 
@@ -237,7 +238,8 @@ class Dropout(Layer):
             return x
         # whole words as they come from the generator, an eighth of the time of `rng.integers`
         self._noise = self.rng.bit_generator.random_raw(-(-x.size // 8)).view(np.uint8)
-        return self._drop(x, self._buffers.get("y", x.shape, x.dtype))
+        dtype = x.dtype if x.dtype.kind == "f" else np.float32  # of pixels, half a one is left
+        return self._drop(x, self._buffers.get("y", x.shape, dtype))
 
     def backward(self, dout: Array) -> Array:
         """dx = dout / (1 - rate) where x was not dropped, else 0."""

@@ -137,7 +137,7 @@ class Module:
     def predict_proba(self, x: NDArray[Any]) -> Array:
         """The probability of each class: samples (N, inputs) to (N, K). Raises as
         `predict_logits`."""
-        return softmax(self.predict_logits(x))
+        return softmax(self.predict_logits(samples(x, self.sizes()[0])))
 
     def predict(self, x: NDArray[Any]) -> NDArray[np.int64]:
         """The most probable class of samples (N, inputs): (N,). Raises as `predict_proba`."""
@@ -339,6 +339,8 @@ class MLP(Module):
                 raise TypeError("a size is no whole number from 1 up")
             # weights, counted before memory is taken; `load_parameters` compares each shape
             needed = sum(inputs * outputs for inputs, outputs in itertools.pairwise(sizes))
+            if len(sizes) - 1 > len(arrays):
+                raise ValueError(f"{len(sizes) - 1:,} layers, but {len(arrays):,} arrays")
             if needed > (found := sum(array.size for array in arrays.values())):
                 raise ValueError(f"a model of another shape: its arrays hold {found:,} numbers")
             normalisation(architecture.get("normalisation"))

@@ -10,13 +10,14 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 
 from mlp.augment import Augmentation, background
-from mlp.data import Problem
+from mlp.data import Dataset, Problem
 from mlp.files import InputError
 from mlp.module import MLP, Activation
 from mlp.optimizer import OPTIMIZERS, OptimizerName
 from mlp.schedule import Cosine, ScheduleName
 from mlp.trainer import Trainer
 
+COUNTS = ("size", "epochs", "batch_size")  # from 1
 SHARES = ("warmup", "label_smoothing", "input_dropout", "dropout")  # from 0 to below 1
 
 
@@ -59,7 +60,7 @@ class Recipe:
             value = getattr(self, field.name)
             try:
                 object.__setattr__(self, field.name, _checked(field.name, field.type, value))
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise InputError(f"a recipe's {field.name}: {value!r}: {error}") from error
 
     @property
@@ -95,7 +96,7 @@ def _checked(name: str, kind: Any, value: Any) -> Any:
             raise ValueError("true or false is needed")
         return bool(value)
     number = float(value) if kind is float else operator.index(value)
-    if not (name == "size") <= number < (1 if name in SHARES else math.inf):
+    if not (name in COUNTS) <= number < (1 if name in SHARES else math.inf):
         raise ValueError("out of range")
     return number
 
@@ -116,6 +117,8 @@ def make_trainer(
 
     Raises InputError as `Trainer` does, and if the recipe flips or shifts what are no images.
     """
+    train, val = (Dataset(*map(np.asanyarray, part)) for part in (problem.train, problem.val))
+    problem = problem._replace(train=train, val=val)
     text = json.dumps(recipe.hyper_parameters, sort_keys=True)
     entropy = [seed, *np.frombuffer(hashlib.sha256(text.encode()).digest(), "<u4").tolist()]
     weights_rng, shuffle_rng = np.random.default_rng(np.random.SeedSequence(entropy)).spawn(2)

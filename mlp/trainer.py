@@ -14,17 +14,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mlp.augment import Augmentation
-from mlp.checks import labels, samples
+from mlp.checks import distributions, labels, samples
 from mlp.data import Batches, Dataset
-from mlp.files import (
-    InputError,
-    parse_json,
-    read_json,
-    read_npz,
-    reason,
-    write_json,
-    write_npz,
-)
+from mlp.files import InputError, parse_json, read_json, read_npz, reason, write_json, write_npz
 from mlp.history import History, checked_row, rank
 from mlp.module import Module
 from mlp.optimizer import Optimizer
@@ -87,8 +79,8 @@ class Trainer:
             raise InputError(f"batches of {batch_size}: 1 or more samples are needed")
         variants = augmentation.variants if augmentation else 1
         shape = (len(self.train.t), variants, model.sizes()[1])
-        if soft_labels is not None and soft_labels.shape != shape:
-            raise InputError(f"soft labels of shape {soft_labels.shape}: {shape} is needed")
+        if soft_labels is not None:
+            soft_labels = distributions(soft_labels, shape)
         self._batches = Batches(
             self.train,
             operator.index(batch_size),
