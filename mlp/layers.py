@@ -225,10 +225,14 @@ class Dropout(Layer):
 
     rate: from 0 to below 1; rounded to whole 256ths, 255 at most, because a byte is drawn for each
         number.
+
+    Raises ValueError if `rate` is something else.
     """
 
     def __init__(self, rate: float, *, rng: np.random.Generator) -> None:
         super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"dropout of {rate}: a rate from 0 to below 1 is needed")
         self._least = min(round(256 * rate), 255)  # a number whose byte is lower is dropped
         self.rate = self._least / 256
         self.rng = rng
@@ -380,9 +384,13 @@ class SoftmaxWithLoss:
 
     smoothing: that share of a label's probability is spread over all classes (Szegedy et al. 2016),
         in training alone.
+
+    Raises ValueError if that is no share.
     """
 
     def __init__(self, smoothing: float = 0.0) -> None:
+        if not 0 <= smoothing <= 1:
+            raise ValueError(f"label smoothing of {smoothing}: a share from 0 to 1 is needed")
         self.smoothing = smoothing
         self._buffers = Buffers()
         self._thread_buffers = ThreadBuffers()

@@ -265,7 +265,7 @@ class MLP(Module):
         from `rng`.
     label_smoothing: as `SoftmaxWithLoss` takes it.
 
-    Raises ValueError for an unknown activation.
+    Raises ValueError for an unknown activation, and for a rate or a share that is none.
     """
 
     def __init__(

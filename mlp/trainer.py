@@ -204,6 +204,10 @@ class Trainer:
                 raise InputError(f"{path}: has gone {len(history)} epochs, more than {at_most}")
             for row in [*history, *([best] if best else [])]:
                 checked_row(row)
+            if [row["epoch"] for row in history] != [*range(1, len(history) + 1)]:
+                raise ValueError("epochs are missing")
+            if (state["steps"] > 0) != (len(history) > 0):
+                raise ValueError(f"{state['steps']} steps in {len(history)} epochs")
             vectors = {"params": model.params, "best_params": model.params}
             if state["steps"]:
                 names = {name: f"optimizer.{name}" for name in optimizer.arrays}

@@ -138,3 +138,34 @@ def test_an_array_twice(second, tmp_path):
 def test_json_that_says_two_things_or_no_number(text):
     with pytest.raises(ValueError, match=r"twice|is no number"):
         parse_json(text)
+
+
+@pytest.mark.parametrize("odd", [{"input_dropout": -0.5}, {"dropout": 1}, {"label_smoothing": 5}])
+def test_rates_and_shares_that_are_none(odd, rng):
+    with pytest.raises(ValueError, match="is needed"):
+        MLP(4, [3], 2, rng=rng, **odd)
+
+
+@pytest.mark.parametrize("harm", ["an epoch is missing", "steps without an epoch", "no steps"])
+def test_a_checkpoint_that_contradicts_itself(harm, build, tmp_path):
+    trainer, path = build(), tmp_path / "c.npz"
+    trainer.fit(3, checkpoint=path)
+    arrays = read_npz(path)
+    header = json.loads(str(arrays["json"]))
+    if harm == "an epoch is missing":
+        del header["history"][1]
+    elif harm == "steps without an epoch":
+        header["history"].clear()
+    else:
+        header["optimizer"]["steps"] = 0
+    np.savez(path, **arrays | {"json": np.array(json.dumps(header))})
+    fresh = build()
+    with pytest.raises(InputError, match="not a checkpoint"):
+        fresh.load_checkpoint(path)
+    assert fresh.fit(3).rows == trainer.history.rows
+
+
+def test_samples_of_half_precision(network):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert network.predict(np.ones((2, 5), np.float16)).shape == (2,)

@@ -241,7 +241,7 @@ class _Search:
 
     def _name(self, batch: Sequence[Recipe]) -> range:
         """Number the trials of a list of recipes."""
-        if len({replace(recipe, epochs=0) for recipe in batch}) < len(batch):
+        if len({replace(recipe, epochs=1) for recipe in batch}) < len(batch):
             raise InputError("a strategy's list names a recipe twice, if for other epochs")
         start = len(self.named)
         for recipe in batch:
@@ -271,7 +271,7 @@ class _Search:
         for recipe, start in zip(batch, numbers[:: len(self.seeds)], strict=True):
             rows = [self.rows[start + i] for i in range(len(self.seeds))]
             results.append(Result(recipe, rung, rows))
-            self.results[replace(recipe, epochs=0)] = results[-1]
+            self.results[replace(recipe, epochs=1)] = results[-1]
         try:
             return self.strategy.send(results)
         except StopIteration:
