@@ -19,8 +19,10 @@ def samples(x: ArrayLike, features: int) -> NDArray[Any]:
         raise InputError(f"samples of shape {x.shape}: this network takes (N, {features})")
     if x.dtype.kind not in "buif":
         raise InputError(f"samples of type {x.dtype}: numbers are needed")
-    if x.dtype.kind == "f" and not (x.max(initial=0) < MOST and x.min(initial=0) > -MOST):
-        raise InputError(f"samples that are not all finite numbers below {MOST:g}")
+    if x.dtype.kind == "f":
+        least, most = float(x.min(initial=0)), float(x.max(initial=0))
+        if not -MOST < least <= most < MOST:
+            raise InputError(f"samples that are not all finite numbers below {MOST:g}")
     return x
 
 

@@ -52,6 +52,8 @@ def temporary(path: str | Path) -> Iterator[Path]:
     machine that were killed left beside `path`.
     """
     path = Path(path)
+    if not path.name:
+        raise InputError(f"{path}: not the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent.absolute())
     mine = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -69,6 +71,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     the old file as it was and the temporary one removed.
     """
     with temporary(path) as unfinished:
+        if Path(path).exists() and not Path(path).is_file():
+            raise InputError(f"{path}: not a regular file")  # as root, one would replace a device
         yield unfinished
         os.replace(unfinished, path)
 
@@ -146,15 +150,29 @@ def read_json(path: str | Path) -> Any:
 
 def parse_json(text: str) -> Any:
     """What a JSON text says. Raises ValueError for all that it cannot say, NaN and infinities
-    included."""
+    included, and for a key that an object has twice."""
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(
+            text, parse_constant=_no_number, parse_float=_number, object_pairs_hook=_object
+        )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
 def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number")
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key twice: {short([key for key, _ in pairs])}")
+    return found
 
 
 def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
@@ -172,6 +190,9 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
     size = file_size(path)
     with _complaints(path), zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
+        names = [entry.filename.removesuffix(".npy") for entry in entries]
+        if len({*names}) < len(names):
+            raise InputError(f"{path}: has an array twice")
         total = sum(entry.file_size for entry in entries)
         if total > MOST_EXPANSION * size:
             raise InputError(f"{path}: a file of {size:,} bytes that inflates to {total:,}")
@@ -179,9 +200,8 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
             with archive.open(entry) as file:
                 _check_header(file, entry.file_size)
         arrays = {}
-        for entry in entries:
+        for name, entry in zip(names, entries, strict=True):
             with archive.open(entry) as file:
-                name = entry.filename.removesuffix(".npy")
                 arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
         return arrays
 

@@ -80,7 +80,8 @@ def usage(name: str, *arguments: str) -> str:
     own = Path(*name.split(".")[:-1], "dvc.yaml")
     file = own if own.exists() else Path("dvc.yaml")
     stages = YAML(typ="safe").load(file.read_text(encoding="utf-8"))["stages"].values()
-    ours = (s for s in (s.get("do", s) for s in stages) if s["cmd"].split()[2] == name)
+    # others' commands may be lists
+    ours = (s for s in (s.get("do", s) for s in stages) if f"-m {name}" in str(s.get("cmd")))
     stage: dict[str, Any] = next(ours, {})
 
     def names(key: str) -> str:
