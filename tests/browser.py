@@ -19,7 +19,7 @@ class Browser:
     def exists() -> bool:
         return bool(shutil.which("chromedriver") and shutil.which("chromium"))
 
-    def __init__(self, width: int = 1280, *, dark: bool = False) -> None:
+    def __init__(self) -> None:
         self._driver = subprocess.Popen(
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True
         )
@@ -38,6 +38,10 @@ class Browser:
         capabilities = {"alwaysMatch": {"goog:chromeOptions": options, "timeouts": timeouts}}
         session = self._call("POST", "", {"capabilities": capabilities})["sessionId"]
         self._url += f"/{session}"
+        self.devtools("Network.enable")
+
+    def become(self, width: int = 1280, *, dark: bool = False, offline: bool = False) -> None:
+        """Set what a page finds; errors of earlier pages are forgotten."""
         feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.devtools("Emulation.setEmulatedMedia", features=[feature])
         self.devtools(
@@ -47,6 +51,9 @@ class Browser:
             deviceScaleFactor=1,
             mobile=width < 600,
         )
+        unlimited = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.devtools("Network.emulateNetworkConditions", offline=offline, **unlimited)
+        self.errors()
 
     def __enter__(self) -> "Browser":
         return self

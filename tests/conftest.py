@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from browser import Browser
 from project import Project
 from xdist.scheduler import LoadScopeScheduling
 
@@ -18,7 +19,9 @@ with pytest.MonkeyPatch.context() as patch:  # its pins are for processes withou
     patch.setenv("MLP_KERNELS", "native")
     import stages  # noqa: F401
 
-COSTLY = ("test_check_lock.py", "test_cluster.py", "test_ladder.py")
+COSTLY = (
+    *("test_check_lock.py", "test_cluster.py", "test_ladder.py", "test_page.py", "test_report.py"),
+)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -46,6 +49,21 @@ def finished(tmp_path_factory):
     """A small project whose stages have all run, with Git and DVC. Copy it to change it."""
     folder = tmp_path_factory.getbasetemp()
     return Project.finished(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+
+
+@pytest.fixture(scope="session")
+def _browser():
+    if not Browser.exists():
+        pytest.skip("chromium and chromedriver are not here (Debian: chromium-driver)")
+    with Browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def shared(_browser):
+    """The browser of all tests of this process, as it was at its start."""
+    _browser.become()
+    return _browser
 
 
 @pytest.fixture
