@@ -133,7 +133,7 @@ def _become(command: tuple[str, ...], environ: dict[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environ)
-    sys.stdin = open(0, closefd=False)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
     if command[0] == "dvc":
         from dvc.cli import main
 
