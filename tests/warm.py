@@ -30,13 +30,15 @@ LIBRARIES = [
     *("dvc.repo.experiments.show", "dvc.repo.open_repo", "dvc.rwlock", "dvc.scm", "dvc_data.fs"),
     *("dvc.stage.run", "dvc.utils.strictyaml", "dvc_data.hashfile.db.local", "flufl.lock"),
     *("fsspec.implementations.memory", "networkx", "psutil", "pygit2", "zc.lockfile"),
-    # of the stages
+    # of the stages, and of a search on a cluster
+    "distributed",
     *("jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure", "matplotlib.style"),
     *("pandas.io.formats.csvs", "PIL.PngImagePlugin", "pooch", "pydantic.main", "requests"),
     *("ruamel.yaml", "statistics", "threadpoolctl", "tqdm.auto"),
 ]
 
 HERE = Path(__file__).parent
+DOCS = ".ci/docs.py"
 OURS = {str(HERE), str(HERE.parent)}
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["stages", *LIBRARIES, "warm"])
@@ -44,9 +46,11 @@ _context.set_forkserver_preload(["stages", *LIBRARIES, "warm"])
 
 def serves(command: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Whether it is DVC's or a stage's, with no variable that counts as a process starts."""
-    stage = command[:2] == ("python", "-m") and command[2].startswith(("stages.", "studies."))
     cold = [name for name in environ if name.startswith(("PYTHON", "LC_", "MLP_KERNELS"))]
-    return (stage or command[0] == "dvc") and not cold
+    if command[0] != "python" or cold:
+        return command[0] == "dvc" and not cold
+    how, *rest = command[1:]
+    return rest[0].startswith(("stages.", "studies.")) if how == "-m" else how in ("-c", DOCS)
 
 
 def run(
@@ -66,6 +70,7 @@ def run(
     return subprocess.CompletedProcess(command, process.exitcode, out, err)
 
 
+@functools.cache
 def remember_yaml() -> None:
     """Have DVC parse each text once, which else is most of what it does: of dvc.lock, several times
     a command."""
@@ -95,7 +100,8 @@ def _begin(command: tuple[str, ...], folder: Path, environ: dict[str, str], prin
 
 
 class Popen(subprocess.Popen):
-    """What DVC and stages start: forked as well, if it is DVC, a stage or a worker."""
+    """What DVC and stages start: forked as well, if it is DVC, a stage or a worker. (But not DVC
+    from DVC, whose databases do not take it.)"""
 
     def __init__(self, command: Any, **options: Any) -> None:
         if python := _python(command):
@@ -116,10 +122,8 @@ def _python(command: Any) -> tuple[str, ...] | None:
         words = tuple(shlex.split(words[-1]))
     if words[0] == sys.executable:
         words = ("python", *words[1:])
-    if words[1:] and words[1].endswith("/dvc/__main__.py"):
-        words = ("dvc", *words[2:])
-    known = words[0] == "dvc" or words[:2] in {("python", "-m"), ("python", "-c")}
-    return words if known else None
+    dvc = words[0] == "dvc" and sys.argv[0] != "dvc"
+    return words if dvc or words[:2] in {("python", "-m"), ("python", "-c")} else None
 
 
 def _fork(command: tuple[str, ...], environ: dict[str, str]) -> None:
@@ -147,5 +151,8 @@ def _become(command: tuple[str, ...], environ: dict[str, str]) -> None:
     sys.argv = ["", *command[3:]]
     if command[1] == "-c":
         exec(command[2], {"__name__": "__main__"})
+    elif command[1] == DOCS:
+        sys.argv = list(command[1:])
+        runpy.run_path(DOCS, run_name="__main__")
     else:
         runpy.run_module(command[2], run_name="__main__", alter_sys=True)
