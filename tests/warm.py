@@ -38,6 +38,7 @@ LIBRARIES = [
 ]
 
 HERE = Path(__file__).parent
+COLD = ("PYTHON", "LC_", "MLP_KERNELS", "DASK_")  # variables that count as a process starts
 DOCS = ".ci/docs.py"
 OURS = {str(HERE), str(HERE.parent)}
 _context = multiprocessing.get_context("forkserver")
@@ -45,8 +46,8 @@ _context.set_forkserver_preload(["stages", *LIBRARIES, "warm"])
 
 
 def serves(command: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Whether it is DVC's or a stage's, with no variable that counts as a process starts."""
-    cold = [name for name in environ if name.startswith(("PYTHON", "LC_", "MLP_KERNELS"))]
+    """Whether it is DVC's or a stage's, and may be forked."""
+    cold = [name for name in environ if name.startswith(COLD)]
     if command[0] != "python" or cold:
         return command[0] == "dvc" and not cold
     how, *rest = command[1:]
