@@ -57,18 +57,45 @@ def serves(command: Sequence[str], environ: Mapping[str, str]) -> bool:
 def run(
     command: tuple[str, ...], folder: Path, environ: dict[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """Run `dvc …` or `python -m …` in a folder, as subprocess.run does."""
-    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(OURS)):
-        forkserver.ensure_running()  # before Python 3.13 it does not get sys.path from here
-    with tempfile.TemporaryDirectory() as printed:
-        process = _context.Process(target=_begin, args=(command, folder, environ, printed))
-        process.start()
-        process.join(timeout)
-        if process.is_alive():
-            process.kill()
-            raise subprocess.TimeoutExpired(command, timeout)
-        out, err = ((Path(printed) / stream).read_text() for stream in ("out", "err"))
-    return subprocess.CompletedProcess(command, process.exitcode, out, err)
+    """Run `dvc …` or `python …` in a folder, as subprocess.run does."""
+    process = Started(command, folder, environ)
+    try:
+        out, err = process.communicate(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+class Started:
+    """A command under way, as subprocess.Popen has it, in a session of its own."""
+
+    def __init__(self, command: tuple[str, ...], folder: Path, environ: dict[str, str]) -> None:
+        self.command, self._folder = command, tempfile.TemporaryDirectory()
+        self._printed = [Path(self._folder.name) / stream for stream in ("out", "err")]
+        for file in self._printed:
+            file.touch()
+        with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(OURS)):
+            forkserver.ensure_running()  # before Python 3.13 it does not get sys.path from here
+        arguments = command, folder, environ, self._printed
+        self._process = _context.Process(target=_begin, args=arguments)
+        self._process.start()
+        self.pid, self.kill = self._process.pid, self._process.kill
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.command, timeout)
+        out, err = (file.read_text() for file in self._printed)
+        self._folder.cleanup()
+        return out, err
 
 
 @functools.cache
@@ -90,11 +117,14 @@ def remember_yaml() -> None:
     _yaml.parse_yaml = strictyaml.parse_yaml = parse_yaml
 
 
-def _begin(command: tuple[str, ...], folder: Path, environ: dict[str, str], printed: str) -> None:
-    for number, stream in enumerate(("out", "err"), start=1):
-        file = os.open(Path(printed) / stream, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def _begin(
+    command: tuple[str, ...], folder: Path, environ: dict[str, str], printed: list[Path]
+) -> None:
+    for number, path in enumerate(printed, start=1):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, number)
         os.close(file)
+    os.setsid()
     os.chdir(folder)
     subprocess.Popen = Popen
     _become(command, environ)
