@@ -106,6 +106,8 @@ def test_another_place_gives_the_same_bytes(locale: str, finished: Project, tmp_
     shutil.rmtree(project.folder / "data" / "trials")
     environ = {"LC_ALL": locale, "TZ": zone, "PYTHONHASHSEED": number, "MLP_JOBS": jobs}
     environ["MLP_COMPILED"] = "1" if jobs == "2" else "0"
+    for code in (ROOT / "mlp" / "__pycache__").glob("*.nb[ci]"):  # compiled before, in other tests
+        shutil.copy2(code, project.folder / "mlp" / "__pycache__")
     environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), number)
     language, _, charset = locale.partition(".")
     if charset and shutil.which("localedef"):  # make the locale, which few machines have
