@@ -106,8 +106,10 @@ def test_another_place_gives_the_same_bytes(locale: str, finished: Project, tmp_
     shutil.rmtree(project.folder / "data" / "trials")
     environ = {"LC_ALL": locale, "TZ": zone, "PYTHONHASHSEED": number, "MLP_JOBS": jobs}
     environ["MLP_COMPILED"] = "1" if jobs == "2" else "0"
+    cache = project.folder / "mlp" / "__pycache__"
+    cache.mkdir(exist_ok=True)
     for code in (ROOT / "mlp" / "__pycache__").glob("*.nb[ci]"):  # compiled before, in other tests
-        shutil.copy2(code, project.folder / "mlp" / "__pycache__")
+        shutil.copy2(code, cache)
     environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), number)
     language, _, charset = locale.partition(".")
     if charset and shutil.which("localedef"):  # make the locale, which few machines have
