@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,10 @@ from mlp import compiled
 from mlp.data import Dataset, Problem
 from mlp.module import MLP
 from mlp.recipe import Recipe, make_trainer
+
+# hundreds of processes import the same files, which are to be compiled once
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 with pytest.MonkeyPatch.context() as patch:  # its pins are for processes without NumPy
     patch.setenv("MLP_KERNELS", "native")
