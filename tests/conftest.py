@@ -1,6 +1,7 @@
 """What the tests share: small data sets, a small network, and the numerical gradient."""
 
 import functools
+import gc
 import os
 import sys
 from dataclasses import replace
@@ -42,6 +43,10 @@ class Scheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid):
         file = nodeid.partition("::")[0]
         return file if file.endswith(COSTLY) else nodeid
+
+
+def pytest_collection_finish():
+    gc.freeze()  # tests and libraries, so that they are not gone through again and again
 
 
 @pytest.hookimpl(optionalhook=True)

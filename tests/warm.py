@@ -165,6 +165,8 @@ def _fork(command: tuple[str, ...], environ: dict[str, str]) -> None:
 
 def _become(command: tuple[str, ...], environ: dict[str, str]) -> None:
     gc.freeze()  # what is there already, to leave its pages alone
+    gc.set_threshold(100_000)  # it will not live long
+    sys.dont_write_bytecode = False
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environ)
