@@ -57,10 +57,16 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A small project whose stages have all run, with Git and DVC. Copy it to change it."""
+def common(tmp_path_factory):
+    """A folder of all processes that run the tests."""
     folder = tmp_path_factory.getbasetemp()
-    return Project.finished(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def finished(common):
+    """A small project whose stages have all run, with Git and DVC. Copy it to change it."""
+    return Project.finished(common)
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +94,7 @@ compiled_loops = functools.cache(compiled.loops.__wrapped__)
 
 
 @pytest.fixture
-def set_arithmetic(monkeypatch, tmp_path_factory):
+def set_arithmetic(monkeypatch, common):
     """A function that sets arithmetic to "plain" or "compiled" for what follows in the test."""
 
     def set_to(arithmetic):
@@ -97,7 +103,7 @@ def set_arithmetic(monkeypatch, tmp_path_factory):
         monkeypatch.setattr(compiled, "loops", loops)
         if arithmetic == "compiled":
             # one process compiles, the others find it on disk
-            with FileLock(tmp_path_factory.getbasetemp().parent / "compiled.lock"):
+            with FileLock(common / "compiled.lock"):
                 known = [loops(np.dtype(kind)) for kind in (np.float32, np.float64)]
             if None in known:
                 pytest.skip("needs numba")
