@@ -11,6 +11,13 @@ from typing import Any
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that the standard gives
 
+ARGUMENTS = (
+    *("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "no-first-run"),
+    # nothing but the page that a test opens
+    *("disable-background-networking", "disable-component-update", "disable-sync"),
+    *("disable-extensions", "disable-quic"),
+)
+
 
 class Browser:
     """One session; a context manager, so that no process is left behind."""
@@ -32,7 +39,7 @@ class Browser:
         self._url = f"http://127.0.0.1:{port}/session"
         options = {
             "binary": shutil.which("chromium"),
-            "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"],
+            "args": [f"--{argument}" for argument in ARGUMENTS],
         }
         timeouts = {"script": 120_000, "pageLoad": 120_000}  # milliseconds, on a busy machine
         capabilities = {"alwaysMatch": {"goog:chromeOptions": options, "timeouts": timeouts}}
