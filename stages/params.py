@@ -13,6 +13,7 @@ from stages.schema import (
     Activation,
     Amount,
     Count,
+    Dropped,
     OptimizerName,
     Part,
     Rate,
@@ -124,8 +125,8 @@ class Train(Section):
     label_smoothing: Part
     flip: bool
     shift: Annotated[int, whole(0, 100)]
-    input_dropout: Part
-    dropout: Part
+    input_dropout: Dropped
+    dropout: Dropped
     batch_norm: bool
     patience: Count | None
 

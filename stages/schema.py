@@ -27,6 +27,7 @@ Float = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[Float, Field(gt=0, description="a number above 0")]
 Amount = Annotated[Float, Field(ge=0, description="a number from 0 up")]
 Part = Annotated[Float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
+Dropped = Annotated[Float, Field(ge=0, le=0.99, description="a number from 0 to 0.99")]
 Size = Annotated[int, whole(1, 10_000)]  # of a layer
 SIZES = "whole numbers from 1 to 10,000"
 Count = Annotated[int, whole(1, 1_000_000)]

@@ -11,6 +11,13 @@ from typing import Any
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that the standard gives
 
+ARGUMENTS = (
+    *("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "no-first-run"),
+    # nothing but the page that a test opens
+    *("disable-background-networking", "disable-component-update", "disable-sync"),
+    *("disable-extensions", "disable-quic"),
+)
+
 
 class Browser:
     """One session; a context manager, so that no process is left behind."""
@@ -19,7 +26,7 @@ class Browser:
     def exists() -> bool:
         return bool(shutil.which("chromedriver") and shutil.which("chromium"))
 
-    def __init__(self, width: int = 1280, *, dark: bool = False) -> None:
+    def __init__(self) -> None:
         self._driver = subprocess.Popen(
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True
         )
@@ -32,12 +39,16 @@ class Browser:
         self._url = f"http://127.0.0.1:{port}/session"
         options = {
             "binary": shutil.which("chromium"),
-            "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"],
+            "args": [f"--{argument}" for argument in ARGUMENTS],
         }
         timeouts = {"script": 120_000, "pageLoad": 120_000}  # milliseconds, on a busy machine
         capabilities = {"alwaysMatch": {"goog:chromeOptions": options, "timeouts": timeouts}}
         session = self._call("POST", "", {"capabilities": capabilities})["sessionId"]
         self._url += f"/{session}"
+        self.devtools("Network.enable")
+
+    def become(self, width: int = 1280, *, dark: bool = False, offline: bool = False) -> None:
+        """Set what a page finds; errors of earlier pages are forgotten."""
         feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.devtools("Emulation.setEmulatedMedia", features=[feature])
         self.devtools(
@@ -47,6 +58,9 @@ class Browser:
             deviceScaleFactor=1,
             mobile=width < 600,
         )
+        unlimited = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.devtools("Network.emulateNetworkConditions", offline=offline, **unlimited)
+        self.errors()
 
     def __enter__(self) -> "Browser":
         return self

@@ -1,11 +1,15 @@
 """What the tests share: small data sets, a small network, and the numerical gradient."""
 
 import functools
+import gc
 import os
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from browser import Browser
+from filelock import FileLock
 from project import Project
 from xdist.scheduler import LoadScopeScheduling
 
@@ -14,17 +18,23 @@ from mlp.data import Dataset, Problem
 from mlp.module import MLP
 from mlp.recipe import Recipe, make_trainer
 
+# hundreds of processes import the same files, which are to be compiled once
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 with pytest.MonkeyPatch.context() as patch:  # its pins are for processes without NumPy
     patch.setenv("MLP_KERNELS", "native")
     import stages  # noqa: F401
 
-COSTLY = ("test_check_lock.py", "test_cluster.py", "test_ladder.py")
+COSTLY = (
+    *("test_check_lock.py", "test_cluster.py", "test_ladder.py", "test_page.py", "test_report.py"),
+)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """For `pytest -n auto`: two a core, because much of what tests do is to wait for processes."""
-    return 2 * (os.cpu_count() or 1)
+    """For `pytest -n auto`: three on two cores, because some of what tests do is to wait."""
+    return max(2, 3 * (os.cpu_count() or 1) // 2)
 
 
 class Scheduling(LoadScopeScheduling):
@@ -36,16 +46,42 @@ class Scheduling(LoadScopeScheduling):
         return file if file.endswith(COSTLY) else nodeid
 
 
+def pytest_collection_finish():
+    gc.freeze()  # tests and libraries, so that they are not gone through again and again
+    gc.set_threshold(20_000)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A small project whose stages have all run, with Git and DVC. Copy it to change it."""
+def common(tmp_path_factory):
+    """A folder of all processes that run the tests."""
     folder = tmp_path_factory.getbasetemp()
-    return Project.finished(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def finished(common):
+    """A small project whose stages have all run, with Git and DVC. Copy it to change it."""
+    return Project.finished(common)
+
+
+@pytest.fixture(scope="session")
+def _browser():
+    if not Browser.exists():
+        pytest.skip("chromium and chromedriver are not here (Debian: chromium-driver)")
+    with Browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def shared(_browser):
+    """The browser of all tests of this process, as it was at its start."""
+    _browser.become()
+    return _browser
 
 
 @pytest.fixture
@@ -58,15 +94,19 @@ compiled_loops = functools.cache(compiled.loops.__wrapped__)
 
 
 @pytest.fixture
-def set_arithmetic(monkeypatch):
+def set_arithmetic(monkeypatch, common):
     """A function that sets arithmetic to "plain" or "compiled" for what follows in the test."""
 
     def set_to(arithmetic):
         monkeypatch.setenv("MLP_COMPILED", "0" if arithmetic == "plain" else "1")
         loops = compiled_loops if arithmetic == "compiled" else compiled.loops.__wrapped__
         monkeypatch.setattr(compiled, "loops", loops)
-        if arithmetic == "compiled" and loops(np.dtype(np.float32)) is None:
-            pytest.skip("needs numba")
+        if arithmetic == "compiled":
+            # one process compiles, the others find it on disk
+            with FileLock(common / "compiled.lock"):
+                known = [loops(np.dtype(kind)) for kind in (np.float32, np.float64)]
+            if None in known:
+                pytest.skip("needs numba")
 
     return set_to
 

@@ -48,13 +48,14 @@ def describe(model: MLP) -> MLP:
 
 @functools.cache
 def trained_model() -> MLP:
-    """784 → 128 → 64 → 10, after a few epochs: 90 % right on validation images."""
-    images, t = garments("train")
+    """784 → 128 → 10, after a few epochs on a third of the images: 86 % right on those to test."""
+    images, t = (a[:21_000] for a in garments("train"))
     x, rng = images.reshape(len(images), -1), np.random.default_rng(0)
-    model = MLP(784, [128, 64], 10, normalisation=fit_normalisation(images), rng=rng)
-    train, val = Dataset(x[5000:], t[5000:]), Dataset(x[:5000], t[:5000])
+    model = MLP(784, [128], 10, normalisation=fit_normalisation(images), rng=rng)
+    train, val = Dataset(x[1000:], t[1000:]), Dataset(x[:1000], t[:1000])
     optimizer = Adam(lr=0.003, lr_decay=1, l2_reg=0.0001)
-    Trainer(model, optimizer, train, val, batch_size=200, rng=rng).fit(8)
+    kind = "running"  # which the training images need not be gone through again for
+    Trainer(model, optimizer, train, val, batch_size=200, rng=rng, train_metrics=kind).fit(6)
     return describe(model)
 
 

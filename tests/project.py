@@ -29,6 +29,10 @@ COPIED = (
     ".gitignore",
     ".gitattributes",
 )
+SMALLER = (  # figures, which are soon drawn
+    ("mlp/plots/style.py", "DPI = 200", "DPI = 50"),
+    ("stages/evaluate.py", "SHOWN_MISTAKES = 24", "SHOWN_MISTAKES = 6"),
+)
 STAGES = ("fetch", "preprocess", "grid-search", "train-best", "evaluate", "visualise")
 SHAPE, CLASSES = (6, 5), ("square", "circle", "NA")  # a name that pandas would take for nothing
 SIZES = {"train": 300, "test": 60}
@@ -86,8 +90,9 @@ class Project:
         for name in COPIED:
             put = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             put(ROOT / name, self.folder / name)
-        style = self.folder / "mlp" / "plots" / "style.py"  # small figures, which are soon drawn
-        style.write_text(style.read_text().replace("DPI = 200", "DPI = 50"))
+        for name, line, small in SMALLER:
+            source = self.folder / name
+            source.write_text(source.read_text().replace(line, small))
         (self.folder / ".dvc").mkdir()
         for name in ("config", ".gitignore"):
             shutil.copy(ROOT / ".dvc" / name, self.folder / ".dvc" / name)

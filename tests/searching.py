@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import warm
 from project import ENVIRON, Project
 
 REPORTS = ("grid_search.csv", "best_params.json")
@@ -56,12 +58,18 @@ class Search(Project):
         for name in ("data/trials", "reports"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
-    def start(self, *command: str, **environ: str) -> subprocess.Popen[str]:
-        """The search in a process group of its own."""
+    def start(
+        self, *command: str, cold: bool = False, **environ: str
+    ) -> "subprocess.Popen[str] | warm.Started":
+        """The search in a process group of its own; a cold one imports what it needs itself."""
+        command = command or ("python", "-m", "stages.grid_search")
+        env = os.environ | ENVIRON | {"MLP_JOBS": "2"} | environ
+        if not cold and warm.serves(command, environ):
+            return warm.Started(command, self.folder, env)
         return subprocess.Popen(
-            command or ("python", "-m", "stages.grid_search"),
+            command,
             cwd=self.folder,
-            env=os.environ | ENVIRON | {"MLP_JOBS": "2"} | environ,
+            env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -90,10 +98,12 @@ class Search(Project):
         self.call("python", "-c", "import deadly; deadly.main()", **environ)
 
 
-def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def workers(process: "subprocess.Popen[str] | warm.Started") -> list[psutil.Process]:
     with contextlib.suppress(psutil.NoSuchProcess):
         children = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in children if "mlp.search.processes" in " ".join(child.cmdline())]
+        # of one that is started, and of one that is forked
+        ours = re.compile("mlp.search.processes|multiprocessing.forkserver")
+        return [child for child in children if ours.search(" ".join(child.cmdline()))]
     return []
 
 

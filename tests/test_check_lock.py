@@ -7,6 +7,7 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
+import warm
 from dvc.repo import Repo
 from project import ROOT, STAGES, Project
 
@@ -14,6 +15,7 @@ SCRIPT = ROOT / ".ci" / "check_lock.py"
 spec = importlib.util.spec_from_file_location("check_lock", SCRIPT)
 check_lock = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(check_lock)
+warm.remember_yaml()
 
 # A second pipeline, which reads what the first has written
 LADDER = """\

@@ -1,6 +1,7 @@
 """Compiled arithmetic: the bits of the plain text, and no folder or file that stops it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -298,6 +299,7 @@ loops.add_bias_relu(y, np.array([1, 2], np.float32))
 print(y.tolist())
 """
 SAID = "[[2.0, 0.0], [1.0, 7.0]]"
+FEW = ("add_bias_relu", "normalise", "adam")
 
 
 @pytest.fixture
@@ -307,6 +309,11 @@ def package(tmp_path):
     folder.mkdir(parents=True)
     for name in ("__init__", "arrays", "compiled"):
         shutil.copy(Path(mlp.__file__).with_name(f"{name}.py"), folder)
+    # three of the functions are soon compiled
+    others = "|".join(set(compiled.Loops._fields) - {*FEW})
+    text = (folder / "compiled.py").read_text(encoding="utf-8")
+    text = re.sub(rf"(?m)^ +(?:{others})(?:: Callable|=compiled\().*\n", "", text)
+    (folder / "compiled.py").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -335,7 +342,7 @@ def cached(folder):
 def test_the_cache_is_used_and_its_damage_is_not(package):
     assert call(package) == SAID
     files = cached(package / "__pycache__")
-    assert len(files) == 2 * len(compiled.Loops._fields)
+    assert len(files) == 2 * len(FEW)
     before = [path.stat().st_mtime_ns for path in files]
     assert call(package) == SAID
     assert [path.stat().st_mtime_ns for path in cached(package)] == before

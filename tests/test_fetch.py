@@ -52,8 +52,9 @@ def server(project: Project) -> Iterator[http.server.ThreadingHTTPServer]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.requests, server.delay = [], 0
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
+    with server:
+        yield server
+        server.shutdown()
 
 
 def url(server: http.server.ThreadingHTTPServer, path: str = "") -> str:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from project import ROOT
@@ -45,3 +46,14 @@ def test_a_run_that_was_interrupted_is_no_result(check):
     assert status == 1
     assert "run make mutants" in said
     assert check(0, {}, PAGE)[0] == 1
+
+
+def test_the_copy_has_all_that_its_tests_import(tmp_path):
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]
+    for name in (*config["source_paths"], *config["also_copy"], "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    selected = config["pytest_add_cli_args_test_selection"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", *selected]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

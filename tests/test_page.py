@@ -3,7 +3,6 @@
 import io
 import re
 import time
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -35,14 +34,6 @@ def page(samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "page.html"
     write_page(untrained_model(), path, samples)
     return path
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Browser]:
-    if not Browser.exists():
-        pytest.skip("chromium and chromedriver are not here (Debian: chromium-driver)")
-    with Browser() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -228,17 +219,8 @@ def test_the_keyboard_reaches_everything_and_everything_has_a_name(browser):
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_nothing_is_wider_than_the_window(width, browser):
-    browser.devtools(
-        "Emulation.setDeviceMetricsOverride",
-        width=width,
-        height=800,
-        deviceScaleFactor=1,
-        mobile=False,
-    )
-    try:
-        assert browser.run("return document.documentElement.scrollWidth") <= width
-    finally:
-        browser.devtools("Emulation.clearDeviceMetricsOverride")
+    browser.become(width)
+    assert browser.run("return document.documentElement.scrollWidth") <= width
 
 
 def test_one_file_of_under_two_megabytes_that_asks_for_nothing(samples, tmp_path):

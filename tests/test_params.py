@@ -145,6 +145,7 @@ def test_a_key_twice(old: str, new: str, key: str):
         ("train.epochs", 10**9, "a whole number from 1 to 1,000,000"),
         ("train.patience", 10**9, "null, or a whole number from 1 to 1,000,000"),
         ("train.lr", math.inf, "best, or a number above 0"),
+        ("train.dropout", 0.999, "a number from 0 to 0.99"),
         ("fetch.folders", ["a"] * 101, "a list of up to 100 texts"),
         ("fetch.folders", ["a\0b"], "a list of up to 100 texts"),
         ("fetch.urls", ["x" * 1001], "a list of up to 100 texts"),

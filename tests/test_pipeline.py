@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+import warm
 import yaml
 from dvc.repo import Repo
 from project import ROOT, STAGES, Project, changed
+
+warm.remember_yaml()
 
 ALL = list(STAGES)
 # A changed value for each parameter, and the stages that must run then. "*": the stages after

@@ -109,7 +109,7 @@ def test_pictures_of_known_garments(tmp_path):
         for number, image in enumerate(test.x[test.t == k][:20]):
             for name, (kind, make) in PICTURES.items():
                 path = tmp_path / f"{k}-{number}.{kind}"
-                make(image).save(path, compress_level=1)
+                make(image).save(path, compress_level=1, method=0)  # quickly
                 prepared, inverted = read_pictures(str(path), SHAPE)
                 assert inverted == (name not in ("bright", "of the model's size"))
                 hits[name] += int(model.predict(prepared.reshape(1, -1))[0] == k)

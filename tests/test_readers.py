@@ -98,7 +98,7 @@ NPZ = {
     "no archive": (GOOD, "not an .npz file"),
     "a bomb": (archive(x=npy(np.zeros(10**7))), "inflates to 80,000,128"),
     "a bomb in many parts": (archive(**{f"x{i}": bytes(10**6) for i in range(9)}), "inflates"),
-    "overlapping": (archive(x=GOOD, y=GOOD).replace(b"y.npy", b"x.npy"), None),
+    "overlapping": (archive(x=GOOD, y=GOOD).replace(b"y.npy", b"x.npy"), "has an array twice"),
 }
 
 

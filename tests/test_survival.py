@@ -117,7 +117,7 @@ def test_ctrl_c(search: Search, undisturbed: list[bytes], trials: int):
 def test_ctrl_c_while_workers_start(search: Search, seconds: float):
     """They import NumPy and more before they take up a trial."""
     search.set({"search.epochs": 10_000})  # so that no trial ends
-    process = search.start()
+    process = search.start(cold=True)
     while not workers(process):
         assert process.poll() is None
     time.sleep(seconds)
@@ -165,7 +165,7 @@ def test_ctrl_c_between_two_trials(
 
 def test_dvc_goes_on_after_a_kill(search: Search, undisturbed: list[bytes]):
     """`dvc repro` and all its children are killed; the next one trains what is missing."""
-    process = search.start("dvc", "repro", "grid-search")
+    process = search.start("dvc", "repro", "grid-search", cold=True)
     search.wait_for(4)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

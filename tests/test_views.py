@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,6 @@ CHARTS = {  # of the stages, by the path of what they show
 }
 MAKE = ("make", "--silent", "--old-file=.venv/pipeline.done")  # without installing anything
 
-needs_browser = pytest.mark.skipif(not Browser.exists(), reason="needs chromium and chromedriver")
 needs_vega = pytest.mark.skipif(
     importlib.util.find_spec("vl_convert") is None, reason="needs vl-convert-python"
 )
@@ -136,7 +136,9 @@ def test_a_chart_names_columns_that_its_table_has(path: str):
 
 DRAWN = """
 const drawn = () => charts.every(([id]) => document.querySelector(id + " :is(svg, canvas)"));
-for (let i = 0; i < 100 && !drawn(); i++) await new Promise(next => setTimeout(next, 50));
+const help = () => document.getElementById("missing").checkVisibility();
+for (let i = 0; i < 100 && !drawn() && !help(); i++)
+  await new Promise(next => setTimeout(next, 50));
 await Promise.all([...document.images].map(image => image.decode()));
 return {
   charts: charts.map(([id]) => id),
@@ -145,31 +147,27 @@ return {
   width: document.documentElement.scrollWidth,
   figures: [...document.images].filter(image => image.checkVisibility()).map(
     image => [image.closest("body > div").id, image.getBoundingClientRect().width]),
-  help: document.getElementById("missing").checkVisibility(),
+  help: help(),
   loaded: performance.getEntriesByType("resource").map(entry => entry.name),
 }
 """
 
 
-def look(page: Path) -> tuple[dict, list[str]]:
-    """What a browser of 1280 pixels without a network shows, and its console's errors."""
-    with Browser(1280) as browser:
-        browser.devtools("Network.enable")
-        browser.devtools(
-            "Network.emulateNetworkConditions",
-            offline=True,
-            latency=0,
-            downloadThroughput=0,
-            uploadThroughput=0,
-        )
-        browser.open(page)
-        return browser.run(DRAWN), browser.errors()
+@pytest.fixture
+def look(shared: Browser) -> Callable[[Path], tuple[dict, list[str]]]:
+    """A function: what a browser of 1280 pixels without a network shows, and its errors."""
+
+    def shown(page: Path) -> tuple[dict, list[str]]:
+        shared.open(page)
+        return shared.run(DRAWN), shared.errors()
+
+    shared.become(1280, offline=True)
+    return shown
 
 
-@needs_browser
 @needs_vega
 @pytest.mark.parametrize("command", ["show", "diff HEAD"])
-def test_plots_without_a_network(project: Project, command: str):
+def test_plots_without_a_network(look, project: Project, command: str):
     project.call(*MAKE, ".dvc/vega.js")
     project.call("dvc", "plots", *command.split(), "-o", "page")
     seen, errors = look(project.folder / "page" / "index.html")
@@ -190,8 +188,7 @@ def test_plots_without_a_network(project: Project, command: str):
         assert {"0.5", "HEAD", "workspace"} <= set(seen["text"].split())
 
 
-@needs_browser
-def test_the_page_says_what_to_do_without_vega(project: Project):
+def test_the_page_says_what_to_do_without_vega(look, project: Project):
     (project.folder / ".dvc" / "vega.js").unlink(missing_ok=True)
     project.call("dvc", "plots", "show")
     seen, _ = look(project.folder / "dvc_plots" / "index.html")
@@ -200,8 +197,7 @@ def test_the_page_says_what_to_do_without_vega(project: Project):
     assert seen["figures"]
 
 
-@needs_browser
-def test_without_a_file_vega_comes_from_where_dvc_has_it(project: Project, tmp_path: Path):
+def test_without_a_file_vega_comes_from_where_dvc_has_it(look, project: Project, tmp_path: Path):
     (project.folder / ".dvc" / "vega.js").unlink(missing_ok=True)
     project.call("dvc", "plots", "show")
     page = project.folder / "dvc_plots" / "index.html"

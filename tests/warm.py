@@ -1,72 +1,191 @@
 """Real processes without the second that each would take to import what all of them import.
 
 They are forked from one that has imported DVC and the libraries of the stages, on the pinned
-kernels, and nothing of the project. For commands whose start is not what is tested.
+kernels, and nothing of the project; and so are the stages and workers that they start. For commands
+whose start is not what is tested.
 """
 
+import functools
+import gc
 import multiprocessing
 import os
+import pickle
 import runpy
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 LIBRARIES = [
-    *("dvc.cli.parser", "dvc.repo", "jinja2", "matplotlib.backends.backend_agg"),
-    *("matplotlib.figure", "pandas", "PIL.PngImagePlugin", "pooch", "pydantic", "ruamel.yaml"),
-    *("threadpoolctl", "tqdm.auto"),
+    # of DVC, which imports most of its own only when it comes to need it
+    *("dvc.cli.parser", "dvc.data_cloud", "dvc.dirs", "dvc.render.match", "dvc.repo.collect"),
+    *("dvc.repo.experiments.queue.celery", "dvc.repo.experiments.queue.tasks", "dvc.repo.graph"),
+    *("dvc.repo.experiments.show", "dvc.repo.open_repo", "dvc.rwlock", "dvc.scm", "dvc_data.fs"),
+    *("dvc.stage.run", "dvc.utils.strictyaml", "dvc_data.hashfile.db.local", "flufl.lock"),
+    *("fsspec.implementations.memory", "networkx", "psutil", "pygit2", "zc.lockfile"),
+    # of the stages, and of a search on a cluster
+    "distributed",
+    *("jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure", "matplotlib.style"),
+    *("pandas.io.formats.csvs", "PIL.PngImagePlugin", "pooch", "pydantic.main", "requests"),
+    *("ruamel.yaml", "statistics", "threadpoolctl", "tqdm.auto"),
 ]
 
 HERE = Path(__file__).parent
+COLD = ("PYTHON", "LC_", "MLP_KERNELS", "DASK_")  # variables that count as a process starts
+DOCS = ".ci/docs.py"
+OURS = {str(HERE), str(HERE.parent)}
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["stages", *LIBRARIES, "warm"])
 
 
-def serves(command: tuple[str, ...], environ: dict[str, str]) -> bool:
-    """Whether it is DVC's or a stage's, with no variable that counts as a process starts."""
-    stage = command[:2] == ("python", "-m") and command[2].startswith(("stages.", "studies."))
-    cold = [name for name in environ if name.startswith(("PYTHON", "LC_", "MLP_KERNELS"))]
-    return (stage or command[0] == "dvc") and not cold
+def serves(command: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether it is DVC's or a stage's, and may be forked."""
+    cold = [name for name in environ if name.startswith(COLD)]
+    if command[0] != "python" or cold:
+        return command[0] == "dvc" and not cold
+    how, *rest = command[1:]
+    return rest[0].startswith(("stages.", "studies.")) if how == "-m" else how in ("-c", DOCS)
 
 
 def run(
     command: tuple[str, ...], folder: Path, environ: dict[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """Run `dvc …` or `python -m …` in a folder, as subprocess.run does."""
-    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join((str(HERE.parent), str(HERE)))):
-        forkserver.ensure_running()  # before Python 3.13 it does not get sys.path from here
-    with tempfile.TemporaryDirectory() as printed:
-        process = _context.Process(target=_become, args=(command, folder, environ, printed))
-        process.start()
-        process.join(timeout)
-        if process.is_alive():
-            process.kill()
-            raise subprocess.TimeoutExpired(command, timeout)
-        out, err = ((Path(printed) / stream).read_text() for stream in ("out", "err"))
-    return subprocess.CompletedProcess(command, process.exitcode, out, err)
+    """Run `dvc …` or `python …` in a folder, as subprocess.run does."""
+    process = Started(command, folder, environ)
+    try:
+        out, err = process.communicate(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def _become(command: tuple[str, ...], folder: Path, environ: dict[str, str], printed: str) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, stream in enumerate(("out", "err"), start=1):
-        file = os.open(Path(printed) / stream, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+class Started:
+    """A command under way, as subprocess.Popen has it, in a session of its own."""
+
+    def __init__(self, command: tuple[str, ...], folder: Path, environ: dict[str, str]) -> None:
+        self.command, self._folder = command, tempfile.TemporaryDirectory()
+        self._printed = [Path(self._folder.name) / stream for stream in ("out", "err")]
+        for file in self._printed:
+            file.touch()
+        with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(OURS)):
+            forkserver.ensure_running()  # before Python 3.13 it does not get sys.path from here
+        arguments = command, folder, environ, self._printed
+        self._process = _context.Process(target=_begin, args=arguments)
+        self._process.start()
+        self.pid, self.kill = self._process.pid, self._process.kill
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.command, timeout)
+        out, err = (file.read_text() for file in self._printed)
+        self._folder.cleanup()
+        return out, err
+
+
+@functools.cache
+def remember_yaml() -> None:
+    """Have DVC parse each text once, which else is most of what it does: of dvc.lock, several times
+    a command."""
+    from dvc.utils import strictyaml
+    from dvc.utils.serialize import _yaml
+
+    parse = _yaml.parse_yaml
+
+    @functools.cache
+    def parsed(text: str, path: str, typ: str) -> bytes:
+        return pickle.dumps(parse(text, path, typ))
+
+    def parse_yaml(text: str, path: str, typ: str = "safe") -> Any:
+        return pickle.loads(parsed(text, path, typ)) if typ == "safe" else parse(text, path, typ)
+
+    _yaml.parse_yaml = strictyaml.parse_yaml = parse_yaml
+
+
+def _begin(
+    command: tuple[str, ...], folder: Path, environ: dict[str, str], printed: list[Path]
+) -> None:
+    for number, path in enumerate(printed, start=1):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, number)
         os.close(file)
+    os.setsid()
     os.chdir(folder)
+    subprocess.Popen = Popen
+    _become(command, environ)
+
+
+class Popen(subprocess.Popen):
+    """What DVC and stages start: forked as well, if it is DVC, a stage or a worker. (But not DVC
+    from DVC, whose databases do not take it.)"""
+
+    def __init__(self, command: Any, **options: Any) -> None:
+        if python := _python(command):
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()  # it is the child's too
+            environ = dict(os.environ if options.get("env") is None else options["env"])
+            # which does not return, so that the command itself is not begun
+            options |= {"preexec_fn": partial(_fork, python, environ), "restore_signals": False}
+        super().__init__(command, **options)
+
+
+def _python(command: Any) -> tuple[str, ...] | None:
+    """`dvc …`, `python -m …` or `python -c …`, if that is what a command comes to."""
+    if isinstance(command, str):
+        return None
+    words = tuple(map(str, command))
+    if words[-1].startswith("python -m ") and words[-2] == "-c":  # a stage's, through a shell
+        words = tuple(shlex.split(words[-1]))
+    if words[0] == sys.executable:
+        words = ("python", *words[1:])
+    dvc = words[0] == "dvc" and sys.argv[0] != "dvc"
+    return words if dvc or words[:2] in {("python", "-m"), ("python", "-c")} else None
+
+
+def _fork(command: tuple[str, ...], environ: dict[str, str]) -> None:
+    os.closerange(3, 1024)  # of those that are the parent's
+    sys.stdin = None  # which is the worker's, and would be closed
+    os._exit(multiprocessing.Process(target=_become, args=(command, environ))._bootstrap())
+
+
+def _become(command: tuple[str, ...], environ: dict[str, str]) -> None:
+    gc.freeze()  # what is there already, to leave its pages alone
+    gc.set_threshold(100_000)  # it will not live long
+    sys.dont_write_bytecode = False
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environ)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
     if command[0] == "dvc":
         from dvc.cli import main
 
+        remember_yaml()
         sys.argv = list(command)
         sys.exit(main(list(command[1:])))
     for name in list(sys.modules):
         if name.partition(".")[0] in ("mlp", "stages", "studies"):
             del sys.modules[name]  # the folder has its own
-    sys.path.insert(0, str(folder))
+    sys.path[:] = [os.getcwd(), *(path for path in sys.path if path not in OURS)]
     sys.argv = ["", *command[3:]]
-    runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+    if command[1] == "-c":
+        exec(command[2], {"__name__": "__main__"})
+    elif command[1] == DOCS:
+        sys.argv = list(command[1:])
+        runpy.run_path(DOCS, run_name="__main__")
+    else:
+        runpy.run_module(command[2], run_name="__main__", alter_sys=True)

@@ -65,7 +65,8 @@ def confusion(matrix: NDArray[np.integer], classes: Sequence[str]) -> Figure:
         "; ".join(notes),
     )
     axes = figure.add_subplot()
-    plain(axes)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
     # four fifths of a map: its darkest end is too dark to write on
     hits, misses = (
         colormaps[name](0.8 * Normalize(0, max(values.max(), 0.01))(shares))

@@ -160,8 +160,8 @@ def _write_cells(
         elif not np.isnan(accuracy[k, m]):
             text, ink = texts[k][m], readable_on(tuple(colours[k, m]))
         axes.add_patch(Rectangle((m - 0.5, k - 0.5), 1, 1, **fill))
-        weight = "bold" if bold[k, m] else "normal"
-        axes.text(m, k, text, ha="center", va="center", color=ink, fontsize=size, weight=weight)
+        style = Style(color=ink, fontsize=size, weight="bold" if bold[k, m] else "normal")
+        axes.text(m, k, text, ha="center", va="center", in_layout=False, **style)
 
 
 def _colours_of_the_good(accuracy: Array) -> Normalize:

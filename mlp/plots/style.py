@@ -90,7 +90,9 @@ def save(figure: Figure, path: str | Path) -> None:
 def _lay_out(figure: Figure) -> None:
     """Place the axes, and round where, because the last bits of what the layout's solver finds
     differ from run to run, and a pixel with them."""
-    figure.draw_without_rendering()
+    layout = figure.get_layout_engine()
+    if layout and figure.axes:
+        layout.execute(figure)
     figure.set_layout_engine("none")
     for axes in figure.axes:
         left, bottom, width, height = axes.get_position(original=True).bounds
@@ -232,7 +234,7 @@ def readable_on(colour: tuple[float, float, float, float]) -> str:
 
 def plain(axes: Axes) -> None:
     """Nothing but what is drawn: no ticks, grid or frame."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks([])
+        axis.set_visible(False)  # even without ticks it takes time to be laid out
     axes.spines[:].set_visible(False)

@@ -154,5 +154,6 @@ def garments(W: Array, templates: Array, classes: Sequence[str], shape: tuple[in
         else:
             label = f"{'− ' if sign < 0 else ''}{one}\n"
         above.set_title(f"r = {abs(r[neuron]):.2f}", weight="normal", fontsize=8, loc="center")
+        below.xaxis.set_visible(True)  # for its label
         below.set_xlabel(label, fontsize=7, color=INK)
     return figure
