@@ -7,6 +7,7 @@ every x86-64 processor with AVX2 rounds alike and `dvc.lock` can be reproduced t
 import io
 import os
 import platform
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -80,8 +81,8 @@ def usage(name: str, *arguments: str) -> str:
     own = Path(*name.split(".")[:-1], "dvc.yaml")
     file = own if own.exists() else Path("dvc.yaml")
     stages = YAML(typ="safe").load(file.read_text(encoding="utf-8"))["stages"].values()
-    # others' commands may be lists
-    ours = (s for s in (s.get("do", s) for s in stages) if f"-m {name}" in str(s.get("cmd")))
+    words = re.compile(rf"-m {re.escape(name)}(?![\w.])")  # others' commands may be lists
+    ours = (s for s in (s.get("do", s) for s in stages) if words.search(str(s.get("cmd"))))
     stage: dict[str, Any] = next(ours, {})
 
     def names(key: str) -> str:
