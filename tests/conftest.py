@@ -26,9 +26,7 @@ with pytest.MonkeyPatch.context() as patch:  # its pins are for processes withou
     patch.setenv("MLP_KERNELS", "native")
     import stages  # noqa: F401
 
-COSTLY = (
-    *("test_check_lock.py", "test_cluster.py", "test_ladder.py", "test_page.py", "test_report.py"),
-)
+COSTLY = tuple(f"test_{name}.py" for name in ("check_lock", "cluster", "ladder", "page", "report"))
 
 
 @pytest.hookimpl(optionalhook=True)

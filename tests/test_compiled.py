@@ -309,7 +309,7 @@ def package(tmp_path):
     folder.mkdir(parents=True)
     for name in ("__init__", "arrays", "compiled"):
         shutil.copy(Path(mlp.__file__).with_name(f"{name}.py"), folder)
-    # three of the functions are soon compiled
+    # of its functions these few, to save time
     others = "|".join(set(compiled.Loops._fields) - {*FEW})
     text = (folder / "compiled.py").read_text(encoding="utf-8")
     text = re.sub(rf"(?m)^ +(?:{others})(?:: Callable|=compiled\().*\n", "", text)
