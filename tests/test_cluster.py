@@ -118,7 +118,7 @@ class Processes:
                 )
         else:
             environ["DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"] = "fork"
-            process = warm.Started(words, folder, environ, self.log)
+            process = warm.Started(words, folder, environ, log=self.log)
         self.started.append(process)
         return process
 

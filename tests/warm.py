@@ -76,13 +76,16 @@ def run(
 
 
 class Started:
-    """A command under way, as subprocess.Popen has it, in a session of its own."""
+    """A command under way, as subprocess.Popen has it, in a session of its own; a cold one does not
+    fork what it starts."""
 
     def __init__(
         self,
         command: tuple[str, ...],
         folder: Path,
         environ: dict[str, str],
+        *,
+        cold: bool = False,
         log: Path | None = None,
     ) -> None:
         self.command, self._folder = command, tempfile.TemporaryDirectory()
@@ -92,7 +95,7 @@ class Started:
             file.touch()
         with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(OURS)):
             forkserver.ensure_running()  # before Python 3.13 it does not get sys.path from here
-        arguments = command, folder, environ, self._printed, not _cold(environ)
+        arguments = command, folder, environ, self._printed, not (cold or _cold(environ))
         self._process = _context.Process(target=_begin, args=arguments)
         self._process.start()
         self.pid, self.kill = self._process.pid, self._process.kill
