@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,7 @@ import warm
 from project import ENVIRON, Project
 from searching import TRIALS, Search, alive, wait_until
 
-pytest.importorskip("distributed")
+pytestmark = pytest.mark.skipif(not find_spec("distributed"), reason="needs distributed")
 
 # In a worker: counts the bytes that it receives
 COUNTER = """
