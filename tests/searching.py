@@ -61,11 +61,12 @@ class Search(Project):
     def start(
         self, *command: str, cold: bool = False, **environ: str
     ) -> "subprocess.Popen[str] | warm.Started":
-        """The search in a process group of its own; a cold one imports what it needs itself."""
+        """The search in a process group of its own; what a cold one starts imports what it needs
+        itself."""
         command = command or ("python", "-m", "stages.grid_search")
         env = os.environ | ENVIRON | {"MLP_JOBS": "2"} | environ
-        if not cold and warm.serves(command, environ):
-            return warm.Started(command, self.folder, env)
+        if warm.serves(command, environ):
+            return warm.Started(command, self.folder, env, cold=cold)
         return subprocess.Popen(
             command,
             cwd=self.folder,

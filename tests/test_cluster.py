@@ -8,17 +8,18 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
+import warm
 from project import ENVIRON, Project
 from searching import TRIALS, Search, alive, wait_until
 
-pytest.importorskip("distributed")
+pytestmark = pytest.mark.skipif(not find_spec("distributed"), reason="needs distributed")
 
 # In a worker: counts the bytes that it receives
 COUNTER = """
@@ -91,27 +92,34 @@ BEFORE = (
 
 
 class Processes:
-    """A scheduler and its workers, which run the code in a folder; end them with `stop`."""
+    """A scheduler and its workers, which run the code in a folder; end them with `stop`. Cold ones
+    import what they need themselves."""
 
-    def __init__(self, code: Path, log: Path, *, protocol: str = "tcp", **environ: str) -> None:
-        self.code, self.log, self.environ = code, log, environ
-        self.started: list[subprocess.Popen[bytes]] = []
+    def __init__(
+        self, code: Path, log: Path, *, cold: bool = False, protocol: str = "tcp", **environ: str
+    ) -> None:
+        self.code, self.log, self.environ, self.cold = code, log, environ, cold
+        self.started: list[subprocess.Popen[bytes] | warm.Started] = []
         file = log.with_suffix(".json")
         options = f"--protocol {protocol} --host 127.0.0.1 --port 0 --no-dashboard"
         self.scheduler = self._start(f"scheduler {options} --scheduler-file {file}")
         wait_until(lambda: file.exists() and file.read_text().endswith("}"))
         self.address: str = json.loads(file.read_text())["address"]
 
-    def _start(self, command: str, code: Path | None = None) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *command.split()],
-                cwd=code or self.code,
-                env=os.environ | ENVIRON | self.environ,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+    def _start(
+        self, command: str, code: Path | None = None
+    ) -> "subprocess.Popen[bytes] | warm.Started":
+        words = ("python", "-m", "dask", *command.split())
+        folder, environ = code or self.code, os.environ | ENVIRON | self.environ
+        process: subprocess.Popen[bytes] | warm.Started
+        if self.cold:
+            with self.log.open("ab") as log:
+                process = subprocess.Popen(
+                    words, cwd=folder, env=environ, stdout=log, stderr=log, start_new_session=True
+                )
+        else:
+            environ["DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"] = "fork"
+            process = warm.Started(words, folder, environ, log=self.log)
         self.started.append(process)
         return process
 
@@ -128,13 +136,14 @@ class Processes:
             child
             for process in self.started[1:]
             for child in psutil.Process(process.pid).children()
-            if child.is_running() and "spawn_main" in " ".join(child.cmdline())
+            if child.is_running() and "resource_tracker" not in " ".join(child.cmdline())
         ]
         return alive(found)
 
     def stop(self) -> None:
         for process in self.started:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
@@ -162,10 +171,8 @@ def search(project: Search, local: list[bytes]) -> Search:
 def cluster(
     tmp_path_factory: pytest.TempPathFactory, project: Search, local: list[bytes]
 ) -> Iterator[Processes]:
-    folder = tmp_path_factory.mktemp("cluster")
-    (folder / "counter.py").write_text(COUNTER)
-    # the nannies' children are not forked from the copy that a test may change
-    processes = Processes(project.folder, folder / "log", PYTHONPATH=str(folder))
+    (project.folder / "counter.py").write_text(COUNTER)
+    processes = Processes(project.folder, tmp_path_factory.mktemp("cluster") / "log")
     try:
         processes.add(2, "--preload", "counter")
         yield processes
@@ -369,10 +376,7 @@ def test_a_trial_whose_workers_always_die(finished: Project, tmp_path: Path):
     """It is recorded as failed, and only it."""
     search = Search.of(finished, tmp_path)
     search.set({"search.hidden_size2": [16], "search.epochs": 20})
-    environ = {
-        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
-        "PYTHONPATH": str(search.folder),
-    }
+    environ = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
     processes = Processes(search.folder, tmp_path / "log", **environ)
     try:
         processes.add(2)
@@ -398,7 +402,7 @@ def test_tls(search: Search, local: list[bytes], tmp_path: Path):
     for role in ("SCHEDULER", "WORKER", "CLIENT"):
         environ[f"{tls}__{role}__CERT"] = f"{tmp_path}/cert.pem"
         environ[f"{tls}__{role}__KEY"] = f"{tmp_path}/key.pem"
-    processes = Processes(search.folder, tmp_path / "log", protocol="tls", **environ)
+    processes = Processes(search.folder, tmp_path / "log", cold=True, protocol="tls", **environ)
     try:
         assert processes.address.startswith("tls://")
         processes.add(2)

@@ -272,11 +272,12 @@ def test_choices_are_those_of_the_package(name: str, choices: Any):
 def test_what_an_experiment_sets_can_be_read(folder: Path, text: str, value: object):
     """`-S` writes a value of another kind into the file that people comment: a comment beside a
     list's key would end up inside the new value."""
-    for key in keys(parse_yaml(GOOD, "params.yaml")):
-        path = folder / "params.yaml"
-        path.write_text(GOOD, encoding="utf-8")
-        apply_overrides(path, [f"{key}={text}"])
+    names = keys(parse_yaml(GOOD, "params.yaml"))
+    path = folder / "params.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    apply_overrides(path, [f"{name}={text}" for name in names])
+    for name in names:
         found = params.read(path)
-        for name in key.split("."):
-            found = found[name]
-        assert found == value, key
+        for key in name.split("."):
+            found = found[key]
+        assert found == value, name

@@ -220,7 +220,7 @@ def test_experiment(project: Project):
 
 def test_a_queued_sweep(project: Project):
     """Two at a time, in copies of the project; the workspace stays as it is."""
-    project.call("dvc", "exp", "run", "--queue", "-S", "train.lr=0.1,0.001")
+    project.call("dvc", "exp", "run", "--queue", "-S", "train.lr=0.1,0.001", "evaluate")
     project.call("dvc", "queue", "start", "-j", "2")
     deadline = time.monotonic() + 240
     while (status := project.call("dvc", "queue", "status").stdout).count("Success") < 2:

@@ -198,17 +198,18 @@ def test_growth(search: Search):
     def trained() -> str:
         return search.stage("grid-search").stdout.splitlines()[0]
 
+    search.set({"search.epochs": 3})
     trained()
     search.set({"search.lr": [0.01, 0.001, 0.0001, 0.003]})
     assert trained() == "12 of 16 trials remembered, 4 trained"
     search.set({"search.lr": [0.003, 0.001]})
     assert trained() == "8 of 8 trials remembered, 0 trained"
-    search.set({"search.epochs": 121})
+    search.set({"search.epochs": 4})
     assert trained() == "0 of 8 trials remembered, 8 trained"
 
 
 def test_code_and_data_are_part_of_the_name(search: Search):
-    search.set({"search.lr": [0.01], "search.hidden_size1": [24]})
+    search.set({"search.lr": [0.01], "search.hidden_size1": [24], "search.epochs": 3})
     search.stage("grid-search")
     with (search.folder / "mlp" / "layers.py").open("a") as file:
         file.write("# a comment\n")

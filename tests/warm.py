@@ -38,20 +38,28 @@ LIBRARIES = [
 ]
 
 HERE = Path(__file__).parent
-COLD = ("PYTHON", "LC_", "MLP_KERNELS", "DASK_")  # variables that count as a process starts
-DOCS = ".ci/docs.py"
+COLD = ("PYTHON", "LC_", "MLP_KERNELS")  # variables that count as a process starts
 OURS = {str(HERE), str(HERE.parent)}
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["stages", *LIBRARIES, "warm"])
 
 
 def serves(command: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Whether it is DVC's or a stage's, and may be forked."""
-    cold = [name for name in environ if name.startswith(COLD)]
-    if command[0] != "python" or cold:
-        return command[0] == "dvc" and not cold
+    """Whether it is DVC's or the project's, and may be forked; from DVC, which is not ours to test,
+    the variables are passed on to its stages."""
+    if command[0] != "python" or _cold(environ):
+        return command[0] == "dvc"
     how, *rest = command[1:]
-    return rest[0].startswith(("stages.", "studies.")) if how == "-m" else how in ("-c", DOCS)
+    if how == "-m":
+        return rest[0].partition(".")[0] in ("stages", "studies", "dask")
+    return how == "-c" or Path(how).parent.name == ".ci"
+
+
+def _cold(environ: Mapping[str, str]) -> bool:
+    """Whether a process is to begin with variables that are not this one's."""
+    return any(
+        name.startswith(COLD) and value != os.environ.get(name) for name, value in environ.items()
+    )
 
 
 def run(
@@ -68,16 +76,26 @@ def run(
 
 
 class Started:
-    """A command under way, as subprocess.Popen has it, in a session of its own."""
+    """A command under way, as subprocess.Popen has it, in a session of its own; a cold one does not
+    fork what it starts."""
 
-    def __init__(self, command: tuple[str, ...], folder: Path, environ: dict[str, str]) -> None:
+    def __init__(
+        self,
+        command: tuple[str, ...],
+        folder: Path,
+        environ: dict[str, str],
+        *,
+        cold: bool = False,
+        log: Path | None = None,
+    ) -> None:
         self.command, self._folder = command, tempfile.TemporaryDirectory()
-        self._printed = [Path(self._folder.name) / stream for stream in ("out", "err")]
+        own = [Path(self._folder.name) / stream for stream in ("out", "err")]
+        self._printed = [log, log] if log else own
         for file in self._printed:
             file.touch()
         with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(OURS)):
             forkserver.ensure_running()  # before Python 3.13 it does not get sys.path from here
-        arguments = command, folder, environ, self._printed
+        arguments = command, folder, environ, self._printed, not (cold or _cold(environ))
         self._process = _context.Process(target=_begin, args=arguments)
         self._process.start()
         self.pid, self.kill = self._process.pid, self._process.kill
@@ -88,6 +106,9 @@ class Started:
 
     def poll(self) -> int | None:
         return self.returncode
+
+    def wait(self) -> None:
+        self._process.join()
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         self._process.join(timeout)
@@ -118,7 +139,11 @@ def remember_yaml() -> None:
 
 
 def _begin(
-    command: tuple[str, ...], folder: Path, environ: dict[str, str], printed: list[Path]
+    command: tuple[str, ...],
+    folder: Path,
+    environ: dict[str, str],
+    printed: list[Path],
+    forks: bool,
 ) -> None:
     for number, path in enumerate(printed, start=1):
         file = os.open(path, os.O_WRONLY | os.O_APPEND)
@@ -126,7 +151,8 @@ def _begin(
         os.close(file)
     os.setsid()
     os.chdir(folder)
-    subprocess.Popen = Popen
+    if forks:
+        subprocess.Popen = Popen
     _become(command, environ)
 
 
@@ -182,10 +208,14 @@ def _become(command: tuple[str, ...], environ: dict[str, str]) -> None:
             del sys.modules[name]  # the folder has its own
     sys.path[:] = [os.getcwd(), *(path for path in sys.path if path not in OURS)]
     sys.argv = ["", *command[3:]]
+    if any(name.startswith("DASK_") for name in environ):
+        import dask
+
+        dask.config.refresh()
     if command[1] == "-c":
         exec(command[2], {"__name__": "__main__"})
-    elif command[1] == DOCS:
+    elif command[1] != "-m":
         sys.argv = list(command[1:])
-        runpy.run_path(DOCS, run_name="__main__")
+        runpy.run_path(command[1], run_name="__main__")
     else:
         runpy.run_module(command[2], run_name="__main__", alter_sys=True)
