@@ -1,5 +1,6 @@
 """What a long computation shows of itself: bars on standard error, where that is a terminal."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -79,5 +80,6 @@ def _bar(what: str, total: int, done: int = 0, *, show: bool = True) -> tqdm:
         bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} "
         "[{elapsed}<{remaining}{postfix}]",
         dynamic_ncols=True,  # for windows that change
-        disable=None if show else True,
+        # None: unless there is a terminal; a daemon has no standard error at all
+        disable=None if show and sys.stderr else True,
     )

@@ -167,6 +167,12 @@ BAD = {
 }
 
 
+def test_a_daemon_has_no_terminal(files: dict, server: Server, monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)
+    server.answer = good
+    run(files, [server.url("")])
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_a_source_that_misbehaves(case: str, files, server: Server, capsys):
     answer, message = BAD[case]

@@ -163,6 +163,11 @@ def test_ctrl_c_between_two_trials(
     assert search.reports() == undisturbed
 
 
+def test_a_daemon_has_no_streams(search: Search, undisturbed: list[bytes]):
+    search.call("sh", "-c", "exec python -m stages.grid_search <&- >&- 2>&-", MLP_JOBS="2")
+    assert search.reports() == undisturbed
+
+
 def test_dvc_goes_on_after_a_kill(search: Search, undisturbed: list[bytes]):
     """`dvc repro` and all its children are killed; the next one trains what is missing."""
     process = search.start("dvc", "repro", "grid-search", cold=True)

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import math
+import sys
 import tracemalloc
 
 import numpy as np
@@ -686,7 +687,9 @@ def test_training_uses_one_blas_thread(build):
     assert seen == [{1}]
 
 
-def test_progress_is_silent_where_nobody_watches(build, capfd):
+@pytest.mark.parametrize("stream", ["a file", None])
+def test_progress_is_silent_where_nobody_watches(build, capfd, monkeypatch, stream):
+    monkeypatch.setattr(sys, "stderr", stream and sys.stderr)
     build().fit(2, progress=True)
     build().fit(2)
     assert capfd.readouterr() == ("", "")

@@ -128,6 +128,7 @@ class _Worker:
             [sys.executable, "-c", START.format([*map(str, sys.path)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=None if sys.stderr else subprocess.DEVNULL,  # which a daemon has not
             start_new_session=True,  # which Windows ignores, and has the next line instead
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
