@@ -200,12 +200,12 @@ def loops(dtype: "np.dtype[Any]") -> Loops | None:
         from numba import config, float64, from_dtype, int32, int64, types, uint8
     except Exception:  # not installed, not for this NumPy, LLVM does not load, odd NUMBA_…
         return None
-    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+    if config.DISABLE_JIT:
         return None
     number = from_dtype(dtype)
     vector, matrix, labels = number[::1], number[:, ::1], int64[::1]
     data = types.Array(uint8, 2, "C", readonly=True)
-    numbers = types.UniTuple(float64, 6)  # type: ignore[no-untyped-call]
+    numbers = types.UniTuple(float64, 6)
 
     def compiled(function: Any, *arguments: Any) -> Any:
         return _compile(function, dtype, *arguments)
