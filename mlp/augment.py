@@ -14,7 +14,7 @@ from mlp.files import InputError
 @dataclass(frozen=True)
 class Augmentation:
     """The variants of an image (rows, columns): mirrored or not, and shifted by up to `shift`
-    pixels in both directions.
+    pixels up, down, left and right.
 
     flip: mirror half of the images left to right (not for digits or letters).
     background: what the pixels that a shift uncovers are filled with.

@@ -60,7 +60,7 @@ def write_onnx(model: Module, path: str | Path, name: object = "model") -> None:
         import onnx
         from onnx import helper, numpy_helper
     except ImportError as error:
-        raise InputError("onnx is missing: pip install 'fashion-mnist-mlp[onnx]'") from error
+        raise InputError("onnx is missing: pip install onnx") from error
     classes, shape = described(model, name)
     weights, nodes, x = [], [], "pixels"
 

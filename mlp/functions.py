@@ -1,7 +1,7 @@
 """The mathematics of the network as pure functions of arrays.
 
-Each function keeps the dtype of a floating-point argument, holds for logits of any size, and writes
-into `out` (which may be the argument itself) where that is given.
+Each function keeps the dtype of a floating-point argument and holds for logits of any size. Where
+`out` is given, which may be the argument itself, the result is written into it.
 """
 
 import numpy as np
@@ -21,8 +21,8 @@ def relu(x: Array, out: Array | None = None) -> Array:
 def sigmoid(x: Array, out: Array | None = None) -> Array:
     """1 / (1 + e⁻ˣ), element by element.
 
-    Where e⁻ˣ overflows (float32: x < -88), the result is the smallest normal number rather than
-    zero.
+    Where that is less than the smallest normal number (float32: x < -87.3), the result is that
+    number.
     """
     out = np.negative(x, out=out)
     with np.errstate(over="ignore"):

@@ -327,7 +327,7 @@ class BatchNorm(Layer):
             np.multiply(self._x, self.gamma, out=y)
             y += self.beta
         self._deviation = deviation
-        variance *= n / max(n - 1, 1)  # of the population, as an estimate
+        variance *= n / max(n - 1, 1)  # unbiased, as in the paper's algorithm 2
         for average, newest in ((self.mean, mean), (self.variance, variance)):
             average *= 1 - self.momentum
             newest *= self.momentum

@@ -74,7 +74,10 @@ def described(model: "Module", name: object) -> tuple[list[str], tuple[int, int]
         classes = class_names(model.metadata["classes"])
         rows, columns = image_shape(model.metadata["image_shape"])
     except KeyError as error:
-        raise InputError(f"{name}: its metadata lacks {error}") from error
+        raise InputError(
+            f"{name}: its metadata lacks {error}: save it with model.metadata "
+            "= {'classes': […], 'image_shape': [rows, columns]}"
+        ) from error
     except InputError as error:
         raise InputError(f"{name}: its metadata: {error}") from error
     sizes = model.sizes()

@@ -33,7 +33,8 @@ class Optimizer:
     l2_reg: adds ½ · l2_reg · ‖W‖² to the loss, so l2_reg · W to the gradient, of the weights
         alone: biases are not shrunk.
     weight_decay: shrinks the weights by the factor 1 - current_lr · weight_decay before each step,
-        apart from the gradient (Loshchilov and Hutter 2019, "Decoupled weight decay").
+        apart from the gradient (Loshchilov and Hutter 2019, "Decoupled weight decay"; times the
+        learning rate as in PyTorch, where the paper has the schedule's share of it alone).
     """
 
     # the vectors that the method keeps between steps, and below what an element of them is nothing
@@ -213,7 +214,7 @@ class Adam(Optimizer):
         self.power2 *= self.beta2
         scale1 = (1 - self.beta1) / (1 - self.power1)
         scale2 = math.sqrt((1 - self.beta2) / (1 - self.power2))
-        # lr · scale1 · m / (scale2 · √v + ε), with both sides divided by scale2
+        # lr · scale1 · m / (scale2 · √v + ε), with numerator and denominator divided by scale2
         self._rate, self._eps = self.current_lr * scale1 / scale2, self.eps / scale2
 
     def _update_compiled(self, params: Array, grads: Array, n_weights: int, *state: Array) -> bool:

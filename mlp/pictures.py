@@ -203,9 +203,7 @@ def _read_picture(file: BinaryIO, name: str, invert: Invert) -> Images:
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
-        raise InputError(
-            f"{name}: pictures need Pillow: pip install 'fashion-mnist-mlp[predict]'"
-        ) from error
+        raise InputError(f"{name}: pictures need Pillow: pip install pillow") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow's kinds, errors are enough

@@ -8,8 +8,8 @@ ScheduleName = Literal["inverse_time", "cosine"]
 
 
 def inverse_time(lr: float, epoch: int, decay: float) -> float:
-    """lr / (1 + decay · epoch), epochs counted from 0 (Bottou 2012, "Stochastic gradient descent
-    tricks"); constant if `decay` is 0."""
+    """lr / (1 + decay · epoch), epochs counted from 0 (after Bottou 2012, "Stochastic gradient
+    descent tricks", who counts steps); constant if `decay` is 0."""
     return lr / (1 + decay * epoch)
 
 

@@ -83,8 +83,7 @@ def main() -> None:
     write_json(METRICS, metrics)
     write_text(PER_CLASS, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
     write_text(CONFUSION, samples.to_csv(index=False, lineterminator="\n"))
-    # the image that the network's figure has in front: the last of the mistakes, if there are any
-    image = images[shown[-1] if len(shown) else 0]
+    image = images[np.argmax(y == t)]  # which the network's figure has in front: one that is right
     write_npz(TEST, confusion=confusion, image=image, **reliability._asdict())
     write_npz(MISTAKES, images=images[shown], t=t[shown], y=y[shown], confidence=confidence[shown])
     cells = examples(t, y, confidence, SHOWN_OF_A_CELL, SHOWN_PIXELS // x.shape[1])

@@ -49,6 +49,7 @@ def main() -> None:
             model.hidden_sizes,
             model.output_size,
             model.activation,
+            batch_norm=model.batch_norm,
             classes=classes,
             image=test["image"],
         ),

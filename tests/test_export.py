@@ -128,5 +128,5 @@ def test_without_onnx(tmp_path):
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 2
-    assert done.stderr == ("mlp export: onnx is missing: pip install 'fashion-mnist-mlp[onnx]'\n")
+    assert done.stderr == ("mlp export: onnx is missing: pip install onnx\n")
     assert not (tmp_path / "out").exists()

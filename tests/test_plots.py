@@ -22,6 +22,7 @@ from PIL import Image
 from mlp.files import InputError
 from mlp.history import History
 from mlp.metrics import Calibration
+from mlp.module import MLP
 from mlp.plots.evaluation import confusion, mistakes, reliability
 from mlp.plots.network import network
 from mlp.plots.search import grid_heatmaps
@@ -386,6 +387,12 @@ class TestNetwork:
         assert "784 × 256 + 256\n= 200,960" in found
         assert found.count("ReLU") == 2
         assert any(text.startswith("218,058 parameters in 3 Affine layers") for text in found)
+
+    def test_parameters_of_batch_norm(self):
+        model = MLP(784, [256, 64], 10, batch_norm=True, rng=np.random.default_rng(0))
+        found = texts(network(784, [256, 64], 10, "relu", batch_norm=True))
+        assert "784 × 256 + 2 · 256\n= 201,216" in found
+        assert any(text.startswith(f"{model.learnt.size:,} parameters in 3") for text in found)
 
     def test_classes_and_an_image_that_is_not_square(self, rng):
         image = rng.integers(0, 256, (12, 20), dtype=np.uint8)

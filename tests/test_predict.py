@@ -342,7 +342,7 @@ def test_without_pillow(model_file, shirt, tmp_path):
     path = save(Image.fromarray(shirt), tmp_path / "picture.png")
     done = mlp("predict", model_file, path, tmp_path / "one.idx", PYTHONPATH=str(tmp_path))
     assert done.stderr.decode() == (
-        f"mlp predict: {path}: pictures need Pillow: pip install 'fashion-mnist-mlp[predict]'\n"
+        f"mlp predict: {path}: pictures need Pillow: pip install pillow\n"
     )
     assert done.stdout.count(b"\n") == 1  # IDX files do without
     assert done.returncode == 2

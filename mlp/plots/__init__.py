@@ -10,5 +10,5 @@ try:
     import PIL  # noqa: F401
 except ImportError as error:
     raise InputError(
-        f"figures need Matplotlib and Pillow ({error}): pip install 'fashion-mnist-mlp[plots]'"
+        f"figures need Matplotlib and Pillow ({error}): pip install matplotlib pillow"
     ) from error

@@ -35,6 +35,7 @@ def network(
     output_size: int,
     activation: str,
     *,
+    batch_norm: bool = False,
     classes: Sequence[str] = (),
     image: NDArray[np.uint8] | None = None,
 ) -> Figure:
@@ -43,14 +44,16 @@ def network(
     classes: names for the output neurons. image (rows, columns): shown in front of the input.
     """
     sizes = [input_size, *hidden_sizes, output_size]
-    counts = [n * m + m for n, m in itertools.pairwise(sizes)]
-    names = {"relu": "ReLU", "sigmoid": "Sigmoid"}
+    # BatchNorm's factors and shifts, for each neuron one, take the place of the biases
+    vectors = [2 if batch_norm else 1] * len(hidden_sizes) + [1]
+    counts = [n * m + k * m for (n, m), k in zip(itertools.pairwise(sizes), vectors, strict=True)]
+    name = {"relu": "ReLU", "sigmoid": "Sigmoid"}[activation]
+    layers = counted(len(counts), "Affine layer") + (" with BatchNorm" if batch_norm else "")
     height = 4.25
     figure = titled_figure(
         height,
         " → ".join(f"{size:,}" for size in sizes),
-        f"{counted(sum(counts), 'parameter')} in {counted(len(counts), 'Affine layer')}, "
-        f"{names[activation]} between them, Softmax at the end",
+        f"{counted(sum(counts), 'parameter')} in {layers}, {name} between them, Softmax at the end",
     )
     axes = figure.add_subplot(xlim=(0, WIDTH), ylim=(0, height - HEADER))
     plain(axes)
@@ -79,23 +82,23 @@ def network(
         arrow = Style(arrowstyle="-|>", color=MUTED, shrinkA=0, shrinkB=0)
         axes.annotate("", (left - 0.2, middle), (0.75 + w + 0.12, middle), arrowprops=arrow)
 
-    for i, count in enumerate(counts):
+    for i, (count, k) in enumerate(zip(counts, vectors, strict=True)):
         x, y = columns[i : i + 2]
         edges = [((x, a), (y, b)) for a in places[i] for b in places[i + 1]]
         axes.add_collection(LineCollection(edges, colors=MUTED, linewidths=0.3, alpha=0.28))
-        centre = (x + y) / 2
+        centre, times = (x + y) / 2, "2 · " if k == 2 else ""
         axes.text(centre, 3.38, f"Affine {i + 1}", ha="center", weight="bold")
         axes.text(
             centre,
             3.0,
-            f"{sizes[i]:,} × {sizes[i + 1]:,} + {sizes[i + 1]:,}\n= {count:,}",
+            f"{sizes[i]:,} × {sizes[i + 1]:,} + {times}{sizes[i + 1]:,}\n= {count:,}",
             ha="center",
             color=MUTED,
             fontsize=min(8.5, 6.5 * (y - x)),
             linespacing=1.3,
         )
 
-    roles = ["input", *[names[activation]] * len(hidden_sizes), "Softmax"]
+    roles = ["input", *[name] * len(hidden_sizes), "Softmax"]
     for x, size, ys, role in zip(columns, sizes, places, roles, strict=True):
         colour = {"input": MUTED, "Softmax": VERMILION}.get(role, BLUE)
         axes.scatter(np.full(len(ys), x), ys, s=48, c=colour, ec="white", lw=0.8, zorder=3)

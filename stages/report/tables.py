@@ -1,5 +1,6 @@
 """What the page's tables, scales and sentences say, from what the stages measured."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,8 @@ def short(value: Any) -> str:
     """A value of a parameter or a table in few characters."""
     if isinstance(value, list):
         return ", ".join(map(short, value))
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)  # as in params.yaml
     if isinstance(value, float):
         return "–" if np.isnan(value) else f"{value:g}"
     return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
@@ -94,7 +97,9 @@ def trials(search: pd.DataFrame, winner: Mapping[str, Any]) -> dict[str, Any]:
         columns.append("status")
     shares = {"val_accuracy", "val_accuracy_std", "train_accuracy"}
     rows = []
-    ordered = search.sort_values("val_accuracy", ascending=False, kind="stable")
+    ordered = search.sort_values(
+        ["val_accuracy", "val_loss", "parameters"], ascending=[False, True, True], kind="stable"
+    )
     for row in ordered.head(MOST_ROWS).to_dict("records"):
         cells = [
             (row[c], percent(row[c]) if c in shares and row[c] == row[c] else short(row[c]))
