@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from browser import Browser
@@ -19,6 +20,7 @@ from mlp.idx import read_pair
 from mlp.metrics import examples
 from mlp.module import MLP
 from stages.report.sprite import ACROSS, write_sprite
+from stages.report.tables import short, trials
 
 REPORTS = ROOT / "reports"  # the committed ones
 RIGHT, DOWN = "\ue014", "\ue015"
@@ -92,6 +94,21 @@ def test_it_says_what_the_files_say(browser, project, reports):
     for pin in ("numpy", "dvc"):
         version = re.search(f"^{pin}==(.+)", (ROOT / "requirements.txt").read_text(), re.M)[1]
         assert f"{pin} {version} " in run
+
+
+def test_values_are_written_as_in_params_yaml():
+    values = (True, None, [0.001, 1e-05], 4096, float("nan"))
+    assert [*map(short, values)] == ["true", "null", "0.001, 1e-05", "4,096", "–"]
+
+
+def test_among_equals_the_winner_is_first():
+    recipe = {"hidden_size1": 6, "hidden_size2": 4, "lr": 0.1, "l2_reg": 0.0}
+    row = recipe | {"parameters": 9, "epochs": 2, "rung": 1, "seeds": 1, "status": "ok"}
+    row |= {"val_accuracy": 0.5, "val_accuracy_std": 0.0, "train_accuracy": 0.5}
+    losses = {0.1: 0.9, 0.2: 0.7, 0.3: 0.8}
+    search = pd.DataFrame([row | {"lr": lr, "val_loss": loss} for lr, loss in losses.items()])
+    shown = trials(search, recipe | {"lr": 0.2})["rows"]
+    assert [row["won"] for row in shown] == [True, False, False]
 
 
 def test_the_committed_page_has_the_published_result(shared):
