@@ -1,5 +1,6 @@
 """What a long computation shows of itself: bars on standard error, where that is a terminal."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -79,5 +80,5 @@ def _bar(what: str, total: int, done: int = 0, *, show: bool = True) -> tqdm:
         bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} "
         "[{elapsed}<{remaining}{postfix}]",
         dynamic_ncols=True,  # for windows that change
-        disable=None if show else True,
+        disable=None if show and sys.stderr is not None else True,
     )

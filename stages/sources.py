@@ -55,7 +55,7 @@ class Download(threading.Thread):
 
     def run(self) -> None:
         fetch = pooch.HTTPDownloader(
-            progressbar=sys.stderr.isatty(),
+            progressbar=sys.stderr is not None and sys.stderr.isatty(),
             timeout=TIMEOUT,
             headers={"Accept-Encoding": "identity"},
             hooks={"response": self.close_redirect},
