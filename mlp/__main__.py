@@ -196,7 +196,8 @@ def parser() -> argparse.ArgumentParser:
         "--invert",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="negate pictures, because their garments are darker than the ground; auto finds out",
+        help="negate pictures, because their garments are darker than the ground; auto finds out, "
+        "and takes an IDX file of images of the model's size as it is",
     )
     command.add_argument(
         "--top", type=positive, default=3, metavar="K", help="how many classes (%(default)s)"

@@ -43,6 +43,7 @@ def confusion_matrix(
 
     Raises InputError if they are not integers below `classes`, or not as many of each.
     """
+    classes = operator.index(classes)  # whose square NumPy's narrow numbers do not hold
     y = labels(y, classes=classes).astype(np.int64)
     t = labels(t, count=len(y), classes=classes).astype(np.int64)
     pairs = t * classes + y
@@ -185,6 +186,7 @@ def wilson_interval(hits: int, n: int, z: float = 1.959963984540054) -> tuple[fl
     """
     if not (0 <= hits <= n and n >= 1):
         raise InputError(f"{short(hits)} hits in {short(n)}: 0 to n, of 1 or more, are needed")
+    hits, n = float(hits), float(n)  # 4 n² is beyond NumPy's narrow numbers
     p = hits / n
     centre = p + z * z / (2 * n)
     margin = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))

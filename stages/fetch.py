@@ -59,17 +59,20 @@ def main() -> None:
     with temporary(RAW.absolute()) as folder:
         folder.mkdir(exist_ok=True)
         for name, find in sources(fetch):
+            found = []
             try:
                 for target, wanted in list(missing.items()):
                     take(find(wanted.name, folder), wanted, folder / target.name)
-                    print(f"fetch: {wanted.name} from {name}", flush=True)
-                    del missing[target]
-                break
+                    found.append(missing.pop(target).name)
             except (OSError, InputError) as error:
                 if isinstance(error, InputError) and Path(name).is_dir():
                     raise  # a folder of the user's, or a checksum, is wrong: say so, and no more
                 failures.append(f"{name}: {reason(error)}".replace(f"{folder}/", ""))
                 print(f"fetch: {failures[-1]}", file=sys.stderr, flush=True)
+            for file_name in found:  # here, where it is no fault of the source if nobody reads it
+                print(f"fetch: {file_name} from {name}", flush=True)
+            if not missing:
+                break
         if missing:
             raise InputError(
                 f"no source has {', '.join(file.name for file in missing.values())}; tried:\n"

@@ -285,3 +285,11 @@ def test_the_checksums_are_those_of_the_real_data():
     text = (ROOT / "params.yaml").read_text()
     for file in folder.glob("*.gz"):
         assert hashlib.sha256(gzip.decompress(file.read_bytes())).hexdigest() in text
+
+
+def test_an_output_that_nobody_reads_is_no_fault_of_a_source(project: Project):
+    command = f"{sys.executable} -m stages.fetch >/dev/full"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, cwd=project.folder, timeout=60
+    )
+    assert "no source has" not in done.stderr

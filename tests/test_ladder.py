@@ -102,6 +102,24 @@ def test_bad_arguments(ladder: Project, stage: str, said: str):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("count", ["x", "0", "1.9", "true", "[5", "null"])
+def test_a_number_of_networks_that_is_none(count: str, ladder: Project, tmp_path):
+    project = ladder.copy(tmp_path)
+    path = project.folder / "studies/ladder/params.yaml"
+    path.write_text(path.read_text().replace("seeds: 2", f"seeds: {count}"))
+    done = run(project, "rung published", status=2)
+    assert "studies/ladder/params.yaml: " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_teachers_nothing_is_taught(ladder: Project, tmp_path):
+    project = ladder.copy(tmp_path)
+    project.call("rm", "-r", "data/ladder/1024-1024", "data/ladder/soft_labels.npy")
+    for stage in ("teach", "measure"):
+        assert "1024-1024: no networks" in run(project, stage, status=2).stderr
+    assert not (project.folder / "data/ladder/soft_labels.npy").exists()
+
+
 def test_help(ladder: Project):
     said = run(ladder, "rung --help").stdout
     assert "python -m studies.ladder.rung RUNG: " in said

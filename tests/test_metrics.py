@@ -88,6 +88,16 @@ def test_wilson_interval_stays_between_0_and_1(n):
         assert 0 <= low < high <= 1
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.int64, float])
+def test_an_interval_of_every_kind_of_number(kind):
+    assert wilson_interval(kind(45_000), kind(50_000)) == wilson_interval(45_000, 50_000)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64])
+def test_a_number_of_classes_of_every_kind(kind):
+    assert confusion_matrix([0, 1], [0, 25], kind(26)).shape == (26, 26)
+
+
 def test_more_hits_than_samples_are_named():
     with pytest.raises(InputError, match="3 hits in 2: "):
         wilson_interval(3, 2)

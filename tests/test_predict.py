@@ -138,6 +138,31 @@ def test_an_image_of_the_models_size_is_left_as_it_is(shirt, tmp_path):
             assert inverted == (invert == "yes")
 
 
+@pytest.mark.parametrize("name", ["images.idx", "images.gz"])
+def test_data_that_are_dark_on_light_are_taken_as_they_were_trained_on(name, rng, tmp_path):
+    images = (255 - rng.integers(0, 256, (9, *SHAPE)) * (rng.random((9, *SHAPE)) < 0.2)).astype(
+        np.uint8
+    )
+    images[:, [0, -1]] = 255
+    write_idx(tmp_path / name, images)
+    found, inverted = read_pictures(str(tmp_path / name), SHAPE)
+    np.testing.assert_array_equal(found, images)
+    assert not inverted
+    np.testing.assert_array_equal(read_pictures(str(tmp_path / name), SHAPE, "yes")[0], 255 - found)
+    assert read_pictures(str(tmp_path / name), (14, 14)).inverted  # prepared as a picture is
+
+
+def test_the_ground_of_many_images_takes_little_memory(rng):
+    images = rng.integers(0, 256, (20_000, *SHAPE)).astype(np.uint8)  # 16 MB
+    find_ground(images[:9])
+    tracemalloc.start()
+    try:
+        find_ground(images)
+        assert tracemalloc.get_traced_memory()[1] < 2 * images.nbytes
+    finally:
+        tracemalloc.stop()
+
+
 def test_preparation_step_by_step():
     """Trimmed to 4×2, every other row and column skipped: 2×1, sharpened, in the middle of 2×3."""
     image = np.full((7, 9), 240, np.uint8)

@@ -21,6 +21,7 @@ from tasks import Task
 
 from mlp.data import Dataset, load_problem, save_problem
 from mlp.files import InputError
+from mlp.progress import SearchBar
 from mlp.recipe import Recipe
 from mlp.search import grid, processes, run_search
 from mlp.search.trial import context
@@ -319,3 +320,11 @@ def test_a_worker_by_hand(problem, tmp_path):
     worker.stdin.close()
     assert worker.wait(30) == 1
     assert worker.stdout.read() == b""
+
+
+def test_bars_without_a_standard_error(monkeypatch):
+    """As in a program without a terminal on Windows, or after a shell's 2>&-."""
+    monkeypatch.setattr(sys, "stderr", None)
+    with SearchBar(2) as bar:
+        bar.advance(0, 0.5, remembered=False)
+        bar.silent(1, "one")

@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from mlp.files import InputError
+from mlp.files import InputError, short
 from mlp.recipe import Recipe
 from stages.params import read
 
@@ -19,13 +19,14 @@ MODELS, TABLE = REPORTS / "models.csv", REPORTS / "ladder.csv"
 FIGURE, PAGE = REPORTS / "ladder.png", REPORTS / "README.md"
 
 TEACHER, STUDENT, ENSEMBLE = "1024-1024", "distilled", "ensemble"
+MOST = 100  # networks of a rung
 UNTAUGHT = "batch-norm"  # the student's network without a teacher
 
 
 def rungs() -> dict[str, Recipe]:
     """The recipe of each rung, from the lowest to the highest. Raises InputError if one is none."""
-    params = read(PARAMS)
     try:
+        params = read(PARAMS)
         named = params["rungs"] | {STUDENT: params[STUDENT]}
         return {name: Recipe(**params["common"], **rung) for name, rung in named.items()}
     except (KeyError, TypeError, AttributeError) as error:
@@ -35,8 +36,14 @@ def rungs() -> dict[str, Recipe]:
 
 
 def seeds(rung: str) -> int:
-    """How many networks of a rung are trained."""
-    return int(read(PARAMS)["teachers" if rung == TEACHER else "seeds"])
+    """How many networks of a rung are trained. Raises InputError if that is no such number."""
+    name = "teachers" if rung == TEACHER else "seeds"
+    count = read(PARAMS).get(name)
+    if type(count) is not int or not 1 <= count <= MOST:
+        raise InputError(
+            f"{PARAMS}: {name}: {short(count)}; allowed is a whole number from 1 to {MOST}"
+        )
+    return count
 
 
 def rows_file(rung: str) -> Path:
@@ -45,5 +52,8 @@ def rows_file(rung: str) -> Path:
 
 
 def model_files(rung: str) -> list[Path]:
-    """The networks of a rung, by seed."""
-    return sorted((DATA / rung).glob("*.npz"), key=lambda path: int(path.stem))
+    """The networks of a rung, by seed. Raises FileNotFoundError if there are none."""
+    files = [path for path in (DATA / rung).glob("*.npz") if path.stem.isdecimal()]
+    if not files:
+        raise FileNotFoundError(f"{DATA / rung}: no networks")
+    return sorted(files, key=lambda path: int(path.stem))
