@@ -186,7 +186,7 @@ def wilson_interval(hits: int, n: int, z: float = 1.959963984540054) -> tuple[fl
     """
     if not (0 <= hits <= n and n >= 1):
         raise InputError(f"{short(hits)} hits in {short(n)}: 0 to n, of 1 or more, are needed")
-    hits, n = float(hits), float(n)  # 4 n² is beyond NumPy's narrow numbers
+    hits, n = int(hits), int(n)  # 4 n² is beyond NumPy's narrow numbers
     p = hits / n
     centre = p + z * z / (2 * n)
     margin = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))

@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 if platform.machine() in ("x86_64", "AMD64") and os.environ.get("MLP_KERNELS") != "native":
@@ -54,7 +55,8 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         else:
             main(*sys.argv[1:])
     except FileNotFoundError as error:
-        fail(f"{name}: {error}; run dvc repro, which runs the stages in order")
+        repro = f"dvc repro {_pipeline(name)}".removesuffix(" dvc.yaml")
+        fail(f"{name}: {error}; run {repro}, which runs the stages in order")
     except (InputError, OSError) as error:
         fail(f"{name}: {error}")
     except MemoryError as error:
@@ -72,15 +74,18 @@ def fail(message: str, status: int = 2) -> None:
     sys.exit(status)
 
 
+def _pipeline(name: str) -> str:
+    """The file that has a stage: its folder's dvc.yaml, or the root's."""
+    own = Path(*name.split(".")[:-1], "dvc.yaml")
+    return own.as_posix() if own.exists() else "dvc.yaml"
+
+
 def usage(name: str, *arguments: str) -> str:
     """What `--help` prints: the stage's docstring, and its section of its dvc.yaml, in words."""
-    from pathlib import Path
-
     from ruamel.yaml import YAML
 
-    own = Path(*name.split(".")[:-1], "dvc.yaml")
-    file = own if own.exists() else Path("dvc.yaml")
-    stages = YAML(typ="safe").load(file.read_text(encoding="utf-8"))["stages"].values()
+    text = Path(_pipeline(name)).read_text(encoding="utf-8")
+    stages = YAML(typ="safe").load(text)["stages"].values()
     words = re.compile(rf"-m {re.escape(name)}(?![\w.])")  # others' commands may be lists
     ours = (s for s in (s.get("do", s) for s in stages) if words.search(str(s.get("cmd"))))
     stage: dict[str, Any] = next(ours, {})

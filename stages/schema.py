@@ -104,6 +104,8 @@ def _words(kind: Any) -> str:
 def _choices(kind: Any) -> list[str]:
     if get_origin(kind) is Literal:
         return [str(choice) for choice in get_args(kind)]
+    if kind is bool:
+        return ["true", "false"]
     return ["null"] if kind is type(None) else []
 
 

@@ -116,7 +116,9 @@ def test_without_teachers_nothing_is_taught(ladder: Project, tmp_path):
     project = ladder.copy(tmp_path)
     project.call("rm", "-r", "data/ladder/1024-1024", "data/ladder/soft_labels.npy")
     for stage in ("teach", "measure"):
-        assert "1024-1024: no networks" in run(project, stage, status=2).stderr
+        said = run(project, stage, status=2).stderr
+        assert "1024-1024: no networks" in said
+        assert "; run dvc repro studies/ladder/dvc.yaml, which" in said
     assert not (project.folder / "data/ladder/soft_labels.npy").exists()
 
 

@@ -1,5 +1,6 @@
 """The layers: analytic against numerical gradients, arguments left alone, buffers reused."""
 
+import math
 import tracemalloc
 
 import numpy as np
@@ -448,6 +449,24 @@ def test_dropout_does_nothing_in_prediction(x, rng):
     state = rng.bit_generator.state
     assert Dropout(0.5, rng=rng).forward(x) is x
     assert rng.bit_generator.state == state
+
+
+def test_dropout_of_integers_is_of_numbers(rng):
+    y = Dropout(0.5, rng=rng).forward(np.ones((20, 30), np.int64), training=True)
+    assert y.dtype == np.float32
+    assert set(y.flat) == {0.0, 2.0}
+
+
+def test_rates_and_shares(rng):
+    assert Dropout(0, rng=rng).rate == 0
+    assert Dropout(0.9999, rng=rng).rate == 255 / 256
+    for rate in (-0.01, 1, 1.5, math.nan):
+        with pytest.raises(ValueError, match=f"dropout of {rate}: a rate from 0 to below 1"):
+            Dropout(rate, rng=rng)
+    assert SoftmaxWithLoss(1).smoothing == 1
+    for share in (-0.01, 1.01, math.nan):
+        with pytest.raises(ValueError, match=f"smoothing of {share}: a share from 0 to 1"):
+            SoftmaxWithLoss(share)
 
 
 # --- batch norm -----------------------------------------------------------------------------------

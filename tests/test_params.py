@@ -150,6 +150,7 @@ def test_a_key_twice(old: str, new: str, key: str):
         ("fetch.folders", ["a\0b"], "a list of up to 100 texts"),
         ("fetch.urls", ["x" * 1001], "a list of up to 100 texts"),
         ("train.activation", "tanh", "best, relu or sigmoid"),
+        ("train.flip", "yes", "true or false"),
         ("train.optimizer", True, "best, sgd, momentum or adam"),
         ("search.strategy", "random", "grid or halving"),
         ("search.optimizer", None, "sgd, momentum or adam"),
