@@ -19,8 +19,8 @@ Mean ± standard deviation over the networks of a rung, in percent. Every choice
 validation images; the test images were measured once, after all of them. A step is from the rung
 above, that of "distilled" from "batch-norm", which is the same network without a teacher. It is
 larger than noise if it is more than twice the standard error of the difference. Shifts and input
-dropout are meant for longer trainings than those of the rungs that add them. 200 epochs without them
-were not measured.
+dropout are meant for longer trainings than those of the rungs that add them. 200 epochs without
+them were not measured.
 
 {ladder}
 
