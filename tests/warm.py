@@ -165,8 +165,7 @@ def _begin(
 
 
 class Popen(subprocess.Popen):
-    """What DVC and stages start: forked as well, if it is DVC, a stage or a worker. (But not DVC
-    from DVC, whose databases do not take it.)"""
+    """What DVC and stages start: forked as well, if it is DVC, a stage or a worker."""
 
     def __init__(self, command: Any, **options: Any) -> None:
         if python := _python(command):
@@ -187,7 +186,7 @@ def _python(command: Any) -> tuple[str, ...] | None:
         words = tuple(shlex.split(words[-1]))
     if words[0] == sys.executable:
         words = ("python", *words[1:])
-    dvc = words[0] == "dvc" and sys.argv[0] != "dvc"
+    dvc = words[0] == "dvc"
     return words if dvc or words[:2] in {("python", "-m"), ("python", "-c")} else None
 
 
