@@ -52,8 +52,7 @@ def read_pictures(name: str, shape: tuple[int, int], invert: Invert = "auto") ->
     if the file is neither, is damaged or too large, or shows nothing; OSError if it cannot be read.
     """
     with _opened(name) as file:
-        idx = _is_idx(file)
-        if idx:
+        if idx := _is_idx(file):
             images = _read_idx(file, name, IMAGES_MAGIC)
         else:
             images = _read_picture(file, name, invert)[None]
@@ -67,9 +66,8 @@ def read_pictures(name: str, shape: tuple[int, int], invert: Invert = "auto") ->
         return Pictures(255 - images if inverted else images, inverted)
     if darker is None:
         raise InputError(f"{name}: shows nothing: all is of the colour of its border")
-    return Pictures(
-        np.stack([prepare(image, shape, ground, inverted) for image in images]), inverted
-    )
+    prepared = [prepare(image, shape, ground, inverted) for image in images]
+    return Pictures(np.stack(prepared), inverted)
 
 
 def read_labels(name: str, classes: int) -> NDArray[np.int64]:
@@ -218,10 +216,8 @@ def _read_picture(file: BinaryIO, name: str, invert: Invert) -> Images:
             warnings.simplefilter("ignore")  # of Pillow's kinds, errors are enough
             with Image.open(file, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
-                    raise InputError(
-                        f"{picture.width:,}×{picture.height:,} pixels, more than the "
-                        f"{MAX_PIXELS:,} that are read"
-                    )
+                    size = f"{picture.width:,}×{picture.height:,} pixels"
+                    raise InputError(f"{size}, more than the {MAX_PIXELS:,} that are read")
                 upright = ImageOps.exif_transpose(picture)
                 deep = _deep(np.asarray(upright), upright.mode)
                 if deep is not None:
@@ -243,9 +239,8 @@ def _deep(levels: NDArray[Any], mode: str) -> Images | None:
         white = next((w for w in (1, 255) if levels.max() <= w), 65535)
         return np.rint(np.clip(levels / white, 0, 1) * 255).astype(np.uint8)
     if mode.startswith("I"):
-        return ((np.clip(levels.astype(np.int64), 0, 65535) * 255 + 32767) // 65535).astype(
-            np.uint8
-        )
+        levels = np.clip(levels.astype(np.int64), 0, 65535)
+        return ((levels * 255 + 32767) // 65535).astype(np.uint8)
     return None
 
 

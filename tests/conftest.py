@@ -4,10 +4,12 @@ import functools
 import gc
 import os
 import sys
+import tempfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import warm
 from browser import Browser
 from filelock import FileLock
 from project import Project
@@ -42,6 +44,13 @@ class Scheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid):
         file = nodeid.partition("::")[0]
         return file if file.endswith(COSTLY) else nodeid
+
+
+def pytest_configure(config):
+    if warm.MEMORY not in os.environ:  # not in one of the processes of `pytest -n`
+        folder = tempfile.TemporaryDirectory()
+        os.environ[warm.MEMORY] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 def pytest_collection_finish():

@@ -18,7 +18,7 @@ SEARCH = {
     "search.hidden_size1": [24, 32],
     "search.hidden_size2": [16, 24],
     "search.lr": [0.01, 0.001, 0.0001],
-    "search.epochs": 120,
+    "search.epochs": 60,
 }
 TRIALS = 12
 

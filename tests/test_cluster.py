@@ -150,7 +150,7 @@ class Processes:
 @pytest.fixture(scope="module")
 def project(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Search:
     project = Search.of(finished, tmp_path_factory.mktemp("project"))
-    project.set({"search.epochs": 300})
+    project.set({"search.epochs": 120})
     return project
 
 

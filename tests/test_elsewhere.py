@@ -4,10 +4,10 @@ from pathlib import Path
 
 from project import Project
 
-# Imported by each Python process before anything else: `os` and `signal` as the project's modules
-# find them. Libraries have their own ways on Windows, and keep what they need here.
-SITECUSTOMIZE = """
-import builtins, os, signal, sys, types
+# A stage whose modules, and those of its workers, find `os` and `signal` as they are on Windows.
+# Libraries have their own ways there, and keep what they need here.
+STAGE = """
+import builtins, os, runpy, signal, sys, types
 
 MODULES = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 POSIX = {
@@ -37,23 +37,23 @@ def less(name, globals=None, *others, load=builtins.__import__, **more):
         return load(name, globals, *others, **more)
     if name in MODULES:
         raise ImportError(f"{name} is POSIX's")
+    if name in LESS:
+        with open(os.environ["TAKEN_AWAY"], "a") as file:
+            print(name, "of", globals["__name__"], file=file)
     return LESS.get(name) or load(name, globals, *others, **more)
 
 builtins.__import__ = less
-with open(os.environ["TAKEN_AWAY"], "a") as file:
-    print(" ".join(sys.orig_argv[1:]), file=file)
+runpy.run_module(sys.argv.pop(), run_name="__main__", alter_sys=True)
 """
 STAGES = ("fetch", "preprocess", "grid-search", "train-best", "evaluate", "visualise")
 
 
 def test_the_stages_run_without_what_only_posix_has(finished: Project, tmp_path: Path):
     project = finished.copy(tmp_path)
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    processes = tmp_path / "processes"
+    taken_away = tmp_path / "taken away"
     project.call("rm", "-r", "data/trials", "reports", "data/model")
-    environ = {"PYTHONPATH": str(tmp_path / "site"), "TAKEN_AWAY": str(processes), "MLP_JOBS": "2"}
     for stage in STAGES:
-        project.stage(stage, **environ)
+        module = f"stages.{stage.replace('-', '_')}"
+        project.call("python", "-c", STAGE, module, TAKEN_AWAY=str(taken_away), MLP_JOBS="2")
     assert project.call("git", "status", "--porcelain").stdout == ""
-    assert processes.read_text().count("mlp.search.processes") == 2  # its workers
+    assert taken_away.read_text().count("os of mlp.search.processes") == 3  # with its workers

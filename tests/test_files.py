@@ -18,7 +18,8 @@ PACKAGE = Path(mlp.__file__).parent
 ORDER = (
     *("version", "arrays", "files", "checks", "functions", "data", "idx", "metrics", "weights"),
     *("history", "progress", "compiled", "augment", "layers", "model_file", "module", "schedule"),
-    *("optimizer", "trainer", "recipe", "search.trial", "search.journal", "search"),
+    *("optimizer", "trainer", "recipe", "search.trial", "search.journal", "search.result"),
+    "search",
     *("search.processes", "search.cluster", "plots.style", "plots.network", "plots.training"),
     *("plots.search", "plots.evaluation", "plots.weights", "plots"),
     *("pictures", "export", "page", "__main__"),

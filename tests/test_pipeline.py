@@ -172,7 +172,7 @@ EDITS = {
     "metrics": (["mlp/metrics.py"], MEANT, ["evaluate", "visualise"], None),
     "the bar": (["mlp/progress.py"], MEANT, ["grid-search", "train-best"], 0),
     "journal, executor, strategies and the winner's rule": (
-        ["mlp/search/journal.py", "mlp/search/processes.py", "mlp/search/__init__.py"],
+        [f"mlp/search/{name}.py" for name in ("__init__", "journal", "processes", "result")],
         MEANT,
         ["grid-search"],
         0,

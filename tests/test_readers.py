@@ -85,7 +85,7 @@ def test_npy(case, tmp_path):
 
 def archive(**entries: bytes) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
         for name, content in entries.items():
             zipped.writestr(f"{name}.npy", content)
     return file.getvalue()

@@ -611,6 +611,7 @@ def test_sources_are_those_that_a_trial_loads():
         "model_file",
         "progress",
         "search/journal",
+        "search/result",
         "search/__init__",
     }
     code = (

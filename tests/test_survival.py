@@ -45,7 +45,7 @@ def search(finished: Project, tmp_path: Path) -> Search:
 
 def moments(count: int) -> list[int]:
     """How many trials to wait for before each disturbance."""
-    return sorted(random.Random(0).choices(range(TRIALS - 1), k=count))
+    return sorted(random.Random(0).choices(range(TRIALS - 3), k=count))
 
 
 def test_kills_of_the_stage(search: Search, undisturbed: list[bytes]):
@@ -54,7 +54,7 @@ def test_kills_of_the_stage(search: Search, undisturbed: list[bytes]):
     for trials in moments(10):
         process = search.start()
         search.wait_for(trials)
-        time.sleep(wait.random() * 0.3)
+        time.sleep(wait.random() * 0.2)
         orphans = workers(process)
         process.kill()
         process.communicate()

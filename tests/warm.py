@@ -7,6 +7,7 @@ whose start is not what is tested.
 
 import functools
 import gc
+import hashlib
 import multiprocessing
 import os
 import pickle
@@ -38,10 +39,11 @@ LIBRARIES = [
 ]
 
 HERE = Path(__file__).parent
+MEMORY = "MLP_TEST_MEMORY"  # names a folder for what the processes of a run of tests share
 COLD = ("PYTHON", "LC_", "MLP_KERNELS")  # variables that count as a process starts
 OURS = {str(HERE), str(HERE.parent)}
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["stages", *LIBRARIES, "warm"])
+_context.set_forkserver_preload(["stages", *LIBRARIES, "warm", "remembered"])
 
 
 def serves(command: Sequence[str], environ: Mapping[str, str]) -> bool:
@@ -51,7 +53,7 @@ def serves(command: Sequence[str], environ: Mapping[str, str]) -> bool:
         return command[0] == "dvc"
     how, *rest = command[1:]
     if how == "-m":
-        return rest[0].partition(".")[0] in ("stages", "studies", "dask")
+        return rest[0].partition(".")[0] in ("mlp", "stages", "studies", "dask")
     return how == "-c" or Path(how).parent.name == ".ci"
 
 
@@ -121,8 +123,8 @@ class Started:
 
 @functools.cache
 def remember_yaml() -> None:
-    """Have DVC parse each text once, which else is most of what it does: of dvc.lock, several times
-    a command."""
+    """Have DVC parse each text once in all processes, which else is most of what it does: of
+    dvc.lock, several times a command."""
     from dvc.utils import strictyaml
     from dvc.utils.serialize import _yaml
 
@@ -130,10 +132,16 @@ def remember_yaml() -> None:
 
     @functools.cache
     def parsed(text: str, path: str, typ: str) -> bytes:
-        return pickle.dumps(parse(text, path, typ))
+        name = hashlib.sha256(f"{typ} {text}".encode()).hexdigest()
+        file = Path(os.environ[MEMORY]) / name
+        if not file.exists():
+            own = file.with_suffix(f".{os.getpid()}")
+            own.write_bytes(pickle.dumps(parse(text, path, typ)))
+            own.replace(file)
+        return file.read_bytes()
 
     def parse_yaml(text: str, path: str, typ: str = "safe") -> Any:
-        return pickle.loads(parsed(text, path, typ)) if typ == "safe" else parse(text, path, typ)
+        return pickle.loads(parsed(text, path, typ))
 
     _yaml.parse_yaml = strictyaml.parse_yaml = parse_yaml
 
@@ -157,8 +165,7 @@ def _begin(
 
 
 class Popen(subprocess.Popen):
-    """What DVC and stages start: forked as well, if it is DVC, a stage or a worker. (But not DVC
-    from DVC, whose databases do not take it.)"""
+    """What DVC and stages start: forked as well, if it is DVC, a stage or a worker."""
 
     def __init__(self, command: Any, **options: Any) -> None:
         if python := _python(command):
@@ -179,7 +186,7 @@ def _python(command: Any) -> tuple[str, ...] | None:
         words = tuple(shlex.split(words[-1]))
     if words[0] == sys.executable:
         words = ("python", *words[1:])
-    dvc = words[0] == "dvc" and sys.argv[0] != "dvc"
+    dvc = words[0] == "dvc"
     return words if dvc or words[:2] in {("python", "-m"), ("python", "-c")} else None
 
 

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,8 @@ class _Worker:
             start_new_session=True,  # which Windows ignores, and has the next line instead
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
+        self._stdin = cast(IO[bytes], self.process.stdin)
+        self._stdout = cast(IO[bytes], self.process.stdout)
         self.heard, self.named_silent = time.monotonic(), False
         threading.Thread(target=self._listen, args=(messages,), daemon=True).start()
 
@@ -148,36 +150,30 @@ class _Worker:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
-        assert self.process.stdin is not None
         with contextlib.suppress(OSError):  # of what it has not read
-            self.process.stdin.close()
+            self._stdin.close()
 
     def send(self, value: Any) -> None:
-        assert self.process.stdin is not None
         with contextlib.suppress(OSError):  # one that has died is heard of by `_listen`
-            pickle.dump(value, self.process.stdin)
-            self.process.stdin.flush()
+            pickle.dump(value, self._stdin)
+            self._stdin.flush()
 
     def _listen(self, messages: "SimpleQueue[tuple[_Worker, Any]]") -> None:
-        assert self.process.stdout is not None
         with contextlib.suppress(Exception):  # a pickle that was cut has a dozen kinds
             while True:
-                messages.put((self, pickle.load(self.process.stdout)))
-        self.process.stdout.close()
+                messages.put((self, pickle.load(self._stdout)))
+        self._stdout.close()
         self.process.kill()
         code = self.process.wait()
-        cause = f"exit status {code}"
-        if code < 0:
-            known = {number.value: number.name for number in signal.Signals}
-            cause = known.get(-code, f"signal {-code}")
+        known = {-number: number.name for number in signal.Signals}
+        cause = known.get(code, f"signal {-code}" if code < 0 else f"exit status {code}")
         messages.put((self, Death(f"its process died ({cause})", of_process=True)))
 
 
 def _cores() -> int:
     """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
 def _in_files(problem: Problem, folder: Path) -> Problem:
