@@ -33,8 +33,8 @@ COSTLY = tuple(f"test_{name}.py" for name in ("check_lock", "cluster", "ladder",
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """For `pytest -n auto`: three on two cores, because some of what tests do is to wait."""
-    return max(2, 3 * (os.cpu_count() or 1) // 2)
+    """For `pytest -n auto`: one on each core, because what tests start runs on others too."""
+    return max(2, os.cpu_count() or 1)
 
 
 class Scheduling(LoadScopeScheduling):
