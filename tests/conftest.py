@@ -31,12 +31,6 @@ with pytest.MonkeyPatch.context() as patch:  # its pins are for processes withou
 COSTLY = tuple(f"test_{name}.py" for name in ("check_lock", "cluster", "ladder", "page", "report"))
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers():
-    """For `pytest -n auto`: one on each core, because what tests start runs on others too."""
-    return max(2, os.cpu_count() or 1)
-
-
 class Scheduling(LoadScopeScheduling):
     """Tests one by one to whichever process is free, but those of a file with a costly fixture all
     to the same."""

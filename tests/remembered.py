@@ -1,7 +1,7 @@
-"""For processes that are forked (see warm.py): the syntax trees of the sources that decide a
-trial's result are made once. Else each process of each search makes them, in a tenth of a second.
+"""Saves each forked process of a search (see warm.py) a tenth of a second: what the sources that
+decide a trial's result mean is found out once, before it is forked.
 
-Sources that a test has changed are parsed as ever.
+A source that a test has changed is parsed as ever.
 """
 
 import ast

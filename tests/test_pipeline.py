@@ -78,7 +78,7 @@ def _restored(project: Project):
     before = lock.read_text()
     yield
     ran = lock.read_text() != before
-    if ran:  # removed first, because Git takes what has changed within a second for what it was
+    if ran:  # removed first, because Git may miss what changed within a second
         shutil.rmtree(project.folder / "reports")
         lock.unlink()
     project.call("git", "reset", "-q", "--hard")

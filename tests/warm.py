@@ -1,8 +1,8 @@
 """Real processes without the second that each would take to import what all of them import.
 
 They are forked from one that has imported DVC and the libraries of the stages, on the pinned
-kernels, and nothing of the project; and so are the stages and workers that they start. For commands
-whose start is not what is tested.
+kernels; so are the stages and workers that they start. Each imports the project from its folder.
+For commands whose start is not what is tested.
 """
 
 import functools
@@ -186,8 +186,8 @@ def _python(command: Any) -> tuple[str, ...] | None:
         words = tuple(shlex.split(words[-1]))
     if words[0] == sys.executable:
         words = ("python", *words[1:])
-    dvc = words[0] == "dvc"
-    return words if dvc or words[:2] in {("python", "-m"), ("python", "-c")} else None
+    forked = words[0] == "dvc" or words[:2] in {("python", "-m"), ("python", "-c")}
+    return words if forked else None
 
 
 def _fork(command: tuple[str, ...], environ: dict[str, str]) -> None:
