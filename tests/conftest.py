@@ -23,6 +23,8 @@ from mlp.recipe import Recipe, make_trainer
 # hundreds of processes import the same files, which are to be compiled once
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# … and each would have OpenBLAS's other threads wait busily for what nobody gives them
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 with pytest.MonkeyPatch.context() as patch:  # its pins are for processes without NumPy
     patch.setenv("MLP_KERNELS", "native")

@@ -308,7 +308,6 @@ def test_a_bomb_within_little_memory(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "mlp", "info", str(path)],
         cwd=ROOT,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (5 * 10**8,) * 2),
         capture_output=True,
         text=True,
