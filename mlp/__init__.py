@@ -6,29 +6,17 @@ Names are imported when they are first used, so that a program loads only the mo
 from importlib import import_module
 from typing import Any
 
-_HOME = {
-    "Affine": "layers",
-    "BatchNorm": "layers",
-    "Dropout": "layers",
-    "Normalise": "layers",
-    "ReLU": "layers",
-    "Sigmoid": "layers",
-    "Softmax": "layers",
-    "SoftmaxWithLoss": "layers",
-    "Module": "module",
-    "MLP": "module",
-    "SGD": "optimizer",
-    "Momentum": "optimizer",
-    "Adam": "optimizer",
-    "Trainer": "trainer",
-    "Recipe": "recipe",
-    "make_trainer": "recipe",
-    "History": "history",
-    "DivergenceError": "trainer",
-    "Dataset": "data",
-    "fit_normalisation": "data",
-    "InputError": "files",
+_NAMES = {
+    "layers": "Affine BatchNorm Dropout Normalise ReLU Sigmoid Softmax SoftmaxWithLoss",
+    "module": "Module MLP",
+    "optimizer": "SGD Momentum Adam",
+    "trainer": "Trainer DivergenceError",
+    "recipe": "Recipe make_trainer",
+    "history": "History",
+    "data": "Dataset fit_normalisation",
+    "files": "InputError",
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = list(_HOME)
 _HOME["__version__"] = "version"
 

@@ -20,7 +20,7 @@ from mlp.model_file import described
 from mlp.module import MLP
 from mlp.page import write_page
 from mlp.pictures import read_labels, read_pictures
-from mlp.search.journal import checkpoint_files, entries, entry_files
+from mlp.search.journal import entries, own_files
 
 WIDTH = 80  # columns of a terminal
 SAMPLES = 20  # how many a page offers
@@ -152,8 +152,8 @@ def list_trials(folder: Path) -> None:
 
 def clear_trials(folder: Path) -> None:
     """Forget all trials: the next search trains each of them again."""
-    files = entry_files(folder)
-    for file in (*files, *checkpoint_files(folder)):
+    files = own_files(folder, ".json")
+    for file in (*files, *own_files(folder, ".npz")):
         file.unlink()
     print(f"{len(files)} trials removed from {folder}")
 

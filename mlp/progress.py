@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from tqdm import tqdm
 
@@ -26,16 +26,13 @@ def training_bar(epochs: int, done: int, *, show: bool) -> Iterator[Callable[[fl
             bar.write(f"training: stopped early after {bar.n} of {epochs} epochs{note}", bar.fp)
 
 
-class SearchBar:
+class SearchBar(AbstractContextManager["SearchBar"]):
     """A bar of trials, with the best accuracy, how many were remembered, and who is silent."""
 
     def __init__(self, total: int) -> None:
         self._bar = _bar("search", total)
         self._best, self._remembered = 0.0, 0
         self._silent: set[int] = set()
-
-    def __enter__(self) -> "SearchBar":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()

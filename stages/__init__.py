@@ -95,15 +95,9 @@ def usage(name: str, *arguments: str) -> str:
         return ", ".join(item for item in found if not item.endswith(".py"))
 
     kinds = [key for key in ("params", "deps", "outs", "metrics", "plots") if key in stage]
-    lines = [f"{key:<8} {names(key)}" for key in kinds if names(key)]
-    return "\n".join(
-        (
-            f"python -m {' '.join((name, *arguments))}: `dvc repro` runs it if what it depends on "
-            "changed.",
-            "",
-            (sys.modules["__main__"].__doc__ or "").strip(),
-            "",
-            *lines,
-            "MLP_KERNELS=native lifts the pins of the processor's kernels.",
-        )
+    call, doc = " ".join((name, *arguments)), (sys.modules["__main__"].__doc__ or "").strip()
+    return (
+        f"python -m {call}: `dvc repro` runs it if what it depends on changed.\n\n{doc}\n\n"
+        + "".join(f"{key:<8} {names(key)}\n" for key in kinds if names(key))
+        + "MLP_KERNELS=native lifts the pins of the processor's kernels."
     )

@@ -1,5 +1,6 @@
 """What stages read of each other's outputs: a reader a kind, each of which checks what it reads."""
 
+import io
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,14 +103,11 @@ def _line(row: Mapping[str, float]) -> dict[str, str]:
 
 def read_search() -> "DataFrame":
     """The search's table. Raises InputError if it lacks columns or rows, or a value is none."""
-    import io
-
     import pandas as pd  # which train-best does without
 
+    text = io.StringIO(read_text(GRID_SEARCH))
     try:
-        table = pd.read_csv(io.StringIO(read_text(GRID_SEARCH)))
-    except InputError:
-        raise
+        table = pd.read_csv(text)
     except ValueError as error:  # pandas has many kinds of it
         raise InputError(f"{GRID_SEARCH}: not a table ({reason(error)})") from error
     if table.empty:

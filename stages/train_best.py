@@ -13,9 +13,7 @@ from stages.results import read_winner
 def recipe_of(train: Train) -> Recipe:
     """The recipe that params.yaml asks for, `best` replaced by what the search found."""
     values, winner = {name: getattr(train, name) for name in Train.model_fields}, read_winner()
-    for name, value in values.items():
-        if value == "best":
-            values[name] = getattr(winner, name)
+    values |= {name: getattr(winner, name) for name, value in values.items() if value == "best"}
     sizes = values.pop("hidden_size1"), values.pop("hidden_size2")
     return Recipe(hidden_sizes=sizes, **values)
 

@@ -97,6 +97,14 @@ def test_never_more_processes_than_trials_or_jobs(problem):
     assert all(row["pid"] != os.getpid() for row in rows(["answer"], problem, 1).values())
 
 
+def test_a_process_starts_no_threads_of_blas_that_it_does_not_use(problem, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    results = processes.train(iter([(0, task())]), problem, jobs=1)
+    next(results)
+    assert children()[0].environ()["OPENBLAS_NUM_THREADS"] == "1"
+    results.close()
+
+
 def test_no_jobs(problem):
     with pytest.raises(InputError, match="0 jobs"):
         rows(["answer"], problem, 0)

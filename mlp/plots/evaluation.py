@@ -86,15 +86,13 @@ def confusion(matrix: NDArray[np.integer], classes: Sequence[str]) -> Figure:
         else:
             whole = f"{share:.0f}" if share >= 0.5 else "<1"
             axes.text(j, i, whole, fontsize=size, va="center_baseline", **text)
-    axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5))
+    axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel="predicted", ylabel="actual")
     turned = Style(rotation=40, va="bottom") if roomy else Style(rotation=90, va="center")
     axes.set_xticks(range(k), names, ha="left", rotation_mode="anchor", **turned)
     axes.set_yticks(range(k), names)
     axes.tick_params(length=0, labelcolor=INK, labelsize=9)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("actual")
     return figure
 
 

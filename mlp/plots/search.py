@@ -90,12 +90,8 @@ def grid_heatmaps(table: "DataFrame", winner: Mapping[str, Any] | None) -> Figur
     panels = figure.subplots(len(l2_regs), len(lrs), squeeze=False, sharex=True, sharey=True)
     for (i, j), axes in np.ndenumerate(panels):
         axes.imshow(accuracy[i, j], colours, norm, aspect="auto", interpolation="nearest")
-        texts = [
-            [f"{value:.2f}{note}" for value, note in zip(*row, strict=True)]
-            for row in zip(accuracy[i, j], notes[i, j], strict=True)
-        ]
         ink = colours(norm(accuracy[i, j]))
-        _write_cells(axes, accuracy[i, j], diverged[i, j], texts, same[i, j], ink, len(lrs))
+        _write_cells(axes, accuracy[i, j], diverged[i, j], notes[i, j], same[i, j], ink, len(lrs))
         if framed and framed[:2] == (i, j):
             frame = Style(fill=False, ec=VERMILION, lw=2.5, zorder=5, clip_on=False)
             axes.add_patch(Rectangle((framed[3] - 0.5, framed[2] - 0.5), 1, 1, **frame))
@@ -143,7 +139,7 @@ def _write_cells(
     axes: Axes,
     accuracy: Array,
     diverged: NDArray[np.bool_],
-    texts: Sequence[Sequence[str]],
+    notes: NDArray[np.object_],
     bold: NDArray[np.bool_],
     colours: Array,
     panels: int,
@@ -158,7 +154,8 @@ def _write_cells(
         if diverged[k, m]:
             text, fill = "×", Style(fc=PALE, ec=MUTED, hatch="////", lw=0)
         elif not np.isnan(accuracy[k, m]):
-            text, ink = texts[k][m], readable_on(tuple(colours[k, m]))
+            text = f"{accuracy[k, m]:.2f}{notes[k, m]}"
+            ink = readable_on(tuple(colours[k, m]))
         axes.add_patch(Rectangle((m - 0.5, k - 0.5), 1, 1, **fill))
         style = Style(color=ink, fontsize=size, weight="bold" if bold[k, m] else "normal")
         axes.text(m, k, text, ha="center", va="center", in_layout=False, **style)

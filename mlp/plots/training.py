@@ -44,8 +44,6 @@ def learning_curves(history: Columns, best: int | None) -> Figure:
     titles = {"loss": "Loss (mean cross-entropy, nats)", "accuracy": "Accuracy"}
     curves = (("train", "training", TRAIN), ("val", "validation", VAL))
     for axes, (metric, title) in zip(panels, titles.items(), strict=True):
-        axes.set_title(title)
-        axes.set_xlabel("epoch")
         for prefix, label, colour in curves:
             values = list(history[f"{prefix}_{metric}"])
             marker = "o" if len(epochs) <= 40 else None
@@ -56,7 +54,7 @@ def learning_curves(history: Columns, best: int | None) -> Figure:
         if at is not None:
             dashed = Style(color=MUTED, ls=(0, (3, 3)), lw=1, zorder=1)
             axes.axvline(epochs[at], label="best epoch", **dashed)
-        axes.set_xlim(epochs[0] - 0.7, epochs[-1] + 0.7)
+        axes.set(title=title, xlabel="epoch", xlim=(epochs[0] - 0.7, epochs[-1] + 0.7))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     panels[1].yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     lines, labels = panels[0].get_legend_handles_labels()

@@ -54,8 +54,7 @@ def weight_distributions(
             z = (centres - s.mean) / s.std
             normal = s.size * width / (s.std * math.sqrt(2 * math.pi)) * np.exp(-z * z / 2)
             axes.plot(centres, normal, color=VERMILION, lw=1.4)
-        axes.set_title(f"Affine {i + 1}")
-        axes.set_xlabel("weight")
+        axes.set(title=f"Affine {i + 1}", xlabel="weight")
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.grid(axis="x", visible=False)
         if i:
@@ -153,12 +152,9 @@ def neurons(W: Array, layer: int, *, shape: tuple[int, int] | None = None) -> Fi
     picture = axes.imshow(mosaic, colours, Normalize(-1, 1), interpolation="nearest", aspect="auto")
     plain(axes)
     bar_height = min(high, 2.5)
-    place = (MARGIN + width + 0.15, MARGIN + high - bar_height, 0.13, bar_height)
-    bar = figure.colorbar(
-        picture,
-        figure.add_axes((place[0] / WIDTH, place[1] / total, place[2] / WIDTH, place[3] / total)),
-        ticks=[-1, 0, 1],
-    )
+    left, bottom = (MARGIN + width + 0.15) / WIDTH, (MARGIN + high - bar_height) / total
+    beside = figure.add_axes((left, bottom, 0.13 / WIDTH, bar_height / total))
+    bar = figure.colorbar(picture, beside, ticks=[-1, 0, 1])
     bar.ax.set_yticklabels(["negative", "zero", "positive"])
     bar.ax.tick_params(length=0)
     bar.outline.set_visible(False)

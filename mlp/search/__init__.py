@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import operator
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,24 +163,20 @@ def _checked_seeds(seeds: Iterable[int]) -> list[int]:
     return numbers
 
 
+@dataclass
 class _Search:
     """Where a search stands: the trials that were named, and what has come of each."""
 
-    def __init__(
-        self,
-        strategy: Strategy,
-        seeds: Sequence[int],
-        journal: Journal | None,
-        bar: SearchBar,
-        checkpoints: bool,
-        keep: bool,
-    ) -> None:
-        self.strategy, self.seeds, self.journal, self.bar = strategy, seeds, journal, bar
-        self.checkpoints, self.keep = checkpoints, keep
-        self.named: list[Trial] = []
-        self.rows: dict[int, Row] = {}
-        self.remembered = 0
-        self.results: dict[Recipe, Result] = {}  # by recipe, whatever its epochs
+    strategy: Strategy
+    seeds: Sequence[int]
+    journal: Journal | None
+    bar: SearchBar
+    checkpoints: bool
+    keep: bool
+    named: list[Trial] = field(default_factory=list)
+    rows: dict[int, Row] = field(default_factory=dict)
+    remembered: int = 0
+    results: dict[Recipe, Result] = field(default_factory=dict)  # by recipe, whatever its epochs
 
     def trials(self) -> Trials:
         """What is to be trained, list by list, the longest first, so that no core is left alone
@@ -240,10 +236,9 @@ class _Search:
             rows = [self.rows[start + i] for i in range(len(self.seeds))]
             results.append(Result(recipe, rung, rows))
             self.results[replace(recipe, epochs=1)] = results[-1]
-        try:
+        with contextlib.suppress(StopIteration):
             return self.strategy.send(results)
-        except StopIteration:
-            return None
+        return None
 
 
 def _size(recipe: Recipe) -> int:

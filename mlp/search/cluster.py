@@ -121,9 +121,7 @@ class _Cluster:
     def _prepare(self, workers: list[str] | None) -> None:
         """Compare the software of workers (None: of all) with that here, and give the data to those
         that have not got them."""
-        expected = software() | {"threads": 1}
-        lack = self._ask(workers, _lacks, expected, self.key)
-        if lack:
+        if lack := self._ask(workers, _lacks, software() | {"threads": 1}, self.key):
             self._ask(lack, _receive, self.key, self.problem)
 
     def _ask(self, workers: list[str] | None, function: Any, *arguments: Any) -> list[str]:
@@ -147,8 +145,6 @@ def _reached(address: str) -> Iterator[None]:
     try:
         with _ctrl_c_waits():
             yield
-    except InputError:
-        raise
     except Exception as error:  # of many kinds, if something else than Dask answers
         why = " ".join(str(error).split()) or "no answer"
         raise InputError(f"no cluster with workers at {address}: {why}") from error

@@ -113,18 +113,9 @@ def read_entry(path: Path) -> Entry:
     return entry
 
 
-def entry_files(folder: str | Path) -> list[Path]:
-    """The files of all entries in a folder, damaged ones too, oldest first."""
-    return _named_by_digest(folder, ".json")
-
-
-def checkpoint_files(folder: str | Path) -> list[Path]:
-    """The files of checkpoints and weights in a folder, oldest first."""
-    return _named_by_digest(folder, ".npz")
-
-
-def _named_by_digest(folder: str | Path, suffix: str) -> list[Path]:
-    """The journal's own files: the folder may be any, and hold others."""
+def own_files(folder: str | Path, suffix: str) -> list[Path]:
+    """A journal's own files in a folder, which may be any and hold others, oldest first: .json are
+    all entries, damaged ones too, .npz are checkpoints and weights."""
     own = re.compile(f"[0-9a-f]{{{DIGITS}}}")
     found = Path(folder).glob(f"*{suffix}")
     files = (path for path in found if own.fullmatch(path.stem) and path.is_file())
@@ -133,7 +124,7 @@ def _named_by_digest(folder: str | Path, suffix: str) -> list[Path]:
 
 def entries(folder: str | Path) -> Iterator[Entry]:
     """All entries in a folder that are not damaged, oldest first."""
-    for path in entry_files(folder):
+    for path in own_files(folder, ".json"):
         try:
             yield read_entry(path)
         except InputError as error:

@@ -131,6 +131,7 @@ class _Worker:
             stderr=None if sys.stderr else subprocess.DEVNULL,  # which a daemon has not
             start_new_session=True,  # which Windows ignores, and has the next line instead
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # no more than a training uses
         )
         self._stdin = cast(IO[bytes], self.process.stdin)
         self._stdout = cast(IO[bytes], self.process.stdout)
@@ -230,10 +231,9 @@ def work() -> None:
     while True:
         trial = tasks.get()
         training.set()
-        answer: Any
         try:
             problem = problem or _opened(*start)
-            answer = trial.run(problem)
+            answer: Any = trial.run(problem)
         except MemoryError:
             answer = Death("there is not enough memory for it")
         except Exception as error:

@@ -75,9 +75,7 @@ class Run(NamedTuple):
 def read_run() -> Run:
     """Raises InputError if a file is damaged, FileNotFoundError if one is missing."""
     params = load()
-    files = params.fetch.files
-    data = [getattr(files, role) for role in type(files).model_fields]
-    digests = {file.name: file.sha256 for file in data}
+    digests = {file.name: file.sha256 for _, file in params.fetch.files}
     digests[MODEL.name] = hashlib.sha256(MODEL.read_bytes()).hexdigest()
     requirements = Path("requirements.txt").read_text(encoding="utf-8")
     return Run(params, read_metrics(METRICS), requirements, digests, LADDER.exists())

@@ -101,10 +101,7 @@ def trials(search: pd.DataFrame, winner: Mapping[str, Any]) -> dict[str, Any]:
         ["val_accuracy", "val_loss", "parameters"], ascending=[False, True, True], kind="stable"
     )
     for row in ordered.head(MOST_ROWS).to_dict("records"):
-        cells = [
-            (row[c], percent(row[c]) if c in shares and row[c] == row[c] else short(row[c]))
-            for c in columns
-        ]
+        cells = [(row[c], percent(row[c]) if c in shares else short(row[c])) for c in columns]
         rows.append({"cells": cells, "won": same(row, winner)})
     return {"columns": columns, "rows": rows, "total": len(search)}
 
@@ -144,13 +141,11 @@ def worst(confusion: NDArray[np.int64], classes: Sequence[str]) -> str:
     return f"The most frequent error: {percent(share, 1)} of {classes[t]} taken for {classes[y]}."
 
 
-def right(examples: Arrays, classes: int) -> list[tuple[list[int], list[int]]]:
+def right(examples: Arrays, classes: int) -> list[list[list[int]]]:
     """Of each class the examples that were answered rightly: the surest, and the least sure."""
-    of_class = [
-        np.flatnonzero((examples["t"] == k) & (examples["y"] == k)).tolist() for k in range(classes)
-    ]
-    halves = [(len(found) + 1) // 2 for found in of_class]
-    return [(found[:n], found[n:]) for found, n in zip(of_class, halves, strict=True)]
+    hit = examples["t"] == examples["y"]
+    of_class = (np.flatnonzero(hit & (examples["t"] == k)) for k in range(classes))
+    return [[half.tolist() for half in np.array_split(found, 2)] for found in of_class]
 
 
 def flat(section: Section, name: str) -> Iterator[tuple[str, Any]]:
