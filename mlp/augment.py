@@ -19,7 +19,7 @@ class Augmentation:
     flip: mirror half of the images left to right (not for digits or letters).
     background: what the pixels that a shift uncovers are filled with.
 
-    Raises InputError if a shift would leave nothing of the image.
+    Raises InputError if a shift is below 0 or would leave nothing of the image.
     """
 
     image_shape: tuple[int, int]
@@ -28,9 +28,9 @@ class Augmentation:
     background: float = 0
 
     def __post_init__(self) -> None:
-        if self.shift >= min(self.image_shape):
+        if not 0 <= self.shift < min(self.image_shape):
             size = "×".join(map(str, self.image_shape))
-            raise InputError(f"a shift by {self.shift} pixels leaves nothing of {size}")
+            raise InputError(f"a shift by {self.shift} pixels: 0 or more that leave some of {size}")
 
     @property
     def variants(self) -> int:

@@ -1,5 +1,6 @@
 """What a caller hands over, checked once at the border, so that inside nothing is checked."""
 
+import math
 import re
 from typing import Any
 
@@ -105,6 +106,12 @@ def image_shape(value: Any) -> tuple[int, int]:
     if not isinstance(value, list | tuple) or [*map(type, value)] != [int, int] or min(value) < 1:
         raise InputError(f"image_shape {short(value)}: rows and columns are needed")
     return value[0], value[1]
+
+
+def check_pixels(shape: tuple[int, int], features: int) -> None:
+    """Raise InputError unless images (rows, columns) have as many pixels as samples features."""
+    if math.prod(shape) != features:
+        raise InputError(f"images of {shape[0]}×{shape[1]} pixels, but samples of {features}")
 
 
 def _array(values: ArrayLike, name: str) -> NDArray[Any]:

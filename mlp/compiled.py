@@ -81,7 +81,7 @@ def relu_backward(y: Array, dout: Array, dx: Array) -> None:
             dx[i, j] = dout[i, j] * (one if y[i, j] > zero else zero)
 
 
-def shift(x: Array, t: NDArray[np.int64], y: Array, shifted: Array) -> int:
+def subtract_maximum(x: Array, t: NDArray[np.int64], y: Array, shifted: Array) -> int:
     """y = x - max x, row by row; shifted = y[t]; returns how many rows have their maximum at t.
 
     x and y (N, K), labels t and shifted (N,).
@@ -176,7 +176,7 @@ class Loops(NamedTuple):
     normalise: Callable[..., int]
     add_bias_relu: Callable[..., None]
     relu_backward: Callable[..., None]
-    shift: Callable[..., int]
+    subtract_maximum: Callable[..., int]
     softmax_gradient: Callable[..., None]
     dropout: Callable[..., None]
     augment: Callable[..., None]
@@ -215,7 +215,7 @@ def loops(dtype: "np.dtype[Any]") -> Loops | None:
         normalise=compiled(normalise, data, labels, float64, float64, matrix),
         add_bias_relu=compiled(add_bias_relu, matrix, vector),
         relu_backward=compiled(relu_backward, matrix, matrix, matrix),
-        shift=compiled(shift, matrix, labels, matrix, vector),
+        subtract_maximum=compiled(subtract_maximum, matrix, labels, matrix, vector),
         softmax_gradient=compiled(softmax_gradient, matrix, vector, labels, float64, matrix),
         dropout=compiled(dropout, matrix, uint8[::1], int64, float64, matrix),
         augment=compiled(augment, data, labels, labels, int32[:, ::1], int64, uint8[:, ::1]),

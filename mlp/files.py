@@ -8,6 +8,7 @@ import re
 import reprlib
 import shutil
 import stat
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,7 +47,7 @@ def reason(error: BaseException) -> str:
 
 @contextmanager
 def temporary(path: str | Path) -> Iterator[Path]:
-    """Yield a name beside `path` that no other process uses, for a file or a folder.
+    """Yield a name beside `path` that nobody else uses, for a file or a folder.
 
     What lies there at the end is removed. So is, once a process and folder, what processes of this
     machine that were killed left beside `path`.
@@ -56,7 +57,7 @@ def temporary(path: str | Path) -> Iterator[Path]:
         raise InputError(f"{path}: not the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent.absolute())
-    mine = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mine = path.with_name(f".{path.name}.mlp-{os.getpid()}-{threading.get_native_id()}.tmp")
     try:
         yield mine
     finally:
@@ -82,16 +83,15 @@ def sweep(folder: Path) -> None:
     """Remove from `folder` the temporary files of processes that are no more."""
     if os.name != "posix":
         return  # elsewhere os.kill(pid, 0) ends the process
-    for path in folder.glob(".*.tmp"):
-        pid = re.search(r"\.([1-9][0-9]{0,8})\.tmp$", path.name)
+    for path in folder.glob(".*.mlp-*.tmp"):
+        pid = re.search(r"\.mlp-([1-9][0-9]{0,8})-[0-9]+\.tmp$", path.name)
         if not pid:
             continue
-        try:
-            os.kill(int(pid[1]), 0)
-        except ProcessLookupError:
-            remove(path)
-        except PermissionError:
-            pass  # it is another user's, and lives
+        with suppress(OSError):  # another user's process, or file
+            try:
+                os.kill(int(pid[1]), 0)
+            except ProcessLookupError:
+                remove(path)
 
 
 def remove(path: Path) -> None:
@@ -140,11 +140,10 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """What a JSON file holds. Raises InputError as `read_text` does, and if it is not JSON."""
+    text = read_text(path)
     try:
-        return parse_json(read_text(path))
+        return parse_json(text)
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: not JSON: {error}") from error
 
 

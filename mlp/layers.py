@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from mlp import compiled
 from mlp.arrays import Array, Buffers, Rows, ThreadBuffers
+from mlp.files import InputError
 from mlp.functions import sigmoid, softmax
 
 
@@ -61,10 +62,11 @@ class Normalise(Layer):
 
     def __init__(self, mean: float, std: float, *, dtype: DTypeLike = np.float32) -> None:
         super().__init__()
-        self.mean = mean
-        self.std = std
+        # Python's own, because NumPy's float64 would have float32 computed in float64
+        self.mean = float(mean)
+        self.std = float(std)
         self.dtype = np.dtype(dtype)
-        self._scale, self._shift = 1 / (255 * std), mean / std
+        self._scale, self._shift = 1 / (255 * self.std), self.mean / self.std
 
     def forward(self, x: NDArray[Any] | Rows, training: bool = False) -> Array:
         y = self._output(x.shape, self.dtype, training)
@@ -226,11 +228,13 @@ class Dropout(Layer):
     rate: from 0 to below 1; rounded to whole 256ths, 255 at most, because a byte is drawn for each
         number.
 
-    Raises ValueError if `rate` is something else.
+    Raises ValueError if `rate` is something else, or for a generator of words that are not 64 bits.
     """
 
     def __init__(self, rate: float, *, rng: np.random.Generator) -> None:
         super().__init__()
+        if isinstance(rng.bit_generator, np.random.MT19937):
+            raise ValueError("MT19937 draws words of 32 bits: take np.random.default_rng")
         if not 0 <= rate < 1:
             raise ValueError(f"dropout of {rate}: a rate from 0 to below 1 is needed")
         self._least = min(round(256 * rate), 255)  # a number whose byte is lower is dropped
@@ -285,7 +289,7 @@ class BatchNorm(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        self.momentum, self.eps = momentum, eps
+        self.momentum, self.eps = float(momentum), float(eps)
         self.gamma: Array = np.ones(features, dtype)
         self.beta: Array = np.zeros(features, dtype)
         self.mean: Array = np.zeros(features, dtype)
@@ -391,14 +395,16 @@ class SoftmaxWithLoss:
     def __init__(self, smoothing: float = 0.0) -> None:
         if not 0 <= smoothing <= 1:
             raise ValueError(f"label smoothing of {smoothing}: a share from 0 to 1 is needed")
-        self.smoothing = smoothing
+        self.smoothing = float(smoothing)
         self._buffers = Buffers()
         self._thread_buffers = ThreadBuffers()
         self.hits = 0  # how many of the last batch had their largest logit at the label
 
     def forward(self, x: Array, t: NDArray[Any]) -> float:
         """Logits (N, K), and labels (N,) or probabilities (N, K), to the mean cross-entropy in
-        nats."""
+        nats. Raises InputError if they are not as many of each."""
+        if len(t) != len(x):
+            raise InputError(f"{len(x):,} samples, but {len(t):,} labels")
         self._t = t
         if t.ndim == 2:
             return self._forward_soft(x, t)
@@ -426,7 +432,8 @@ class SoftmaxWithLoss:
         exp = buffers.get("exp", x.shape, x.dtype)
         if loops:
             shifted = buffers.get("shifted", (n,), x.dtype)
-            hits = loops.shift(x, np.ascontiguousarray(t, np.int64), exp, shifted)
+            labels = t.astype(np.int64, "C", "same_kind", copy=False)  # TypeError: no integers
+            hits = loops.subtract_maximum(x, labels, exp, shifted)
         else:
             rows = np.arange(n)
             top = x.argmax(axis=1)

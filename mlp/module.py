@@ -203,6 +203,9 @@ class Module:
         if header["architecture"] != self.architecture():
             other = short(header["architecture"])
             raise InputError(f"{path}: a model of another architecture: {other}")
+        most = float(np.finfo(self.params.dtype).max)
+        if any(float(np.abs(array).max(initial=0)) > most for array in arrays.values()):
+            raise InputError(f"{path}: numbers beyond {self.params.dtype}, which this network has")
         for name, array in arrays.items():
             mine[name][...] = array
         self.metadata = header["metadata"]
@@ -295,8 +298,8 @@ class MLP(Module):
         )
         self.batch_norm = batch_norm
         layers: list[Layer] = []
-        if normalisation:
-            layers.append(Normalise(**normalisation, dtype=dtype))
+        if self.normalisation:
+            layers.append(Normalise(**self.normalisation, dtype=dtype))
         if input_dropout:
             layers.append(Dropout(input_dropout, rng=rng))
         init: Literal["he", "glorot"] = "he" if activation == "relu" else "glorot"

@@ -12,6 +12,7 @@ import numpy as np
 
 from mlp import compiled
 from mlp.arrays import Array, Buffers, aligned_zeros
+from mlp.files import InputError
 from mlp.schedule import inverse_time
 
 # Parameters that an update takes at a time: with their gradients and what the method keeps of them
@@ -43,10 +44,11 @@ class Optimizer:
     def __init__(
         self, lr: float, *, lr_decay: float = 0.0, l2_reg: float = 0.0, weight_decay: float = 0.0
     ) -> None:
-        self.lr = lr
-        self.lr_decay = lr_decay
-        self.l2_reg = l2_reg
-        self.weight_decay = weight_decay
+        # Python's own, because NumPy's float64 would have float32 computed in float64
+        self.lr = float(lr)
+        self.lr_decay = float(lr_decay)
+        self.l2_reg = float(l2_reg)
+        self.weight_decay = float(weight_decay)
         self.epoch = 0  # finished epochs; whoever trains counts them up
         self.lr_factor = 1.0  # of a schedule; whoever trains sets it
         self.steps = 0
@@ -55,21 +57,25 @@ class Optimizer:
     @property
     def current_lr(self) -> float:
         """The learning rate of the next step."""
-        return self.lr_factor * inverse_time(self.lr, self.epoch, self.lr_decay)
+        return float(self.lr_factor * inverse_time(self.lr, self.epoch, self.lr_decay))
 
     def update(self, params: Array, grads: Array, n_weights: int | None = None) -> None:
         """Make one step: change `params` (P,) by the gradient `grads` (P,), both contiguous.
 
         L2 and weight decay shrink the first `n_weights` parameters (all if None); L2's gradient is
         added to `grads`.
+
+        Raises InputError if the gradient or earlier steps are of another number of parameters.
         """
         if self.steps == 0:
             for name in self.arrays:
                 setattr(self, name, aligned_zeros(params.shape, params.dtype))
+        state = [getattr(self, name) for name in self.arrays]
+        if any(array.shape != params.shape for array in (grads, *state)):
+            raise InputError("parameters of another number: each network needs its own optimizer")
         self.steps += 1
         self._start_step()
         n_weights = len(params) if n_weights is None else n_weights
-        state = [getattr(self, name) for name in self.arrays]
         if not self._update_compiled(params, grads, n_weights, *state):
             for block in _blocks(params):
                 parts = (array[block] for array in state)
@@ -162,7 +168,7 @@ class Momentum(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(lr, lr_decay=lr_decay, l2_reg=l2_reg, weight_decay=weight_decay)
-        self.momentum = momentum
+        self.momentum = float(momentum)
         self.nesterov = nesterov
 
     def _descend(self, params: Array, grads: Array, scratch: Array, *state: Array) -> None:
@@ -203,9 +209,9 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(lr, lr_decay=lr_decay, l2_reg=l2_reg, weight_decay=weight_decay)
-        self.beta1 = beta1
-        self.beta2 = beta2
-        self.eps = eps
+        self.beta1 = float(beta1)
+        self.beta2 = float(beta2)
+        self.eps = float(eps)
         # β₁ᵗ and β₂ᵗ, as products, because pow's last bit depends on the C library
         self.power1 = self.power2 = 1.0
 

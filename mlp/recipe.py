@@ -10,8 +10,9 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 
 from mlp.augment import Augmentation, background
+from mlp.checks import check_pixels
 from mlp.data import Dataset, Problem
-from mlp.files import InputError
+from mlp.files import InputError, short
 from mlp.module import MLP, Activation
 from mlp.optimizer import OPTIMIZERS, OptimizerName
 from mlp.schedule import Cosine, ScheduleName
@@ -61,7 +62,7 @@ class Recipe:
             try:
                 object.__setattr__(self, field.name, _checked(field.name, field.type, value))
             except (TypeError, ValueError, OverflowError) as error:
-                raise InputError(f"a recipe's {field.name}: {value!r}: {error}") from error
+                raise InputError(f"a recipe's {field.name}: {short(value)}: {error}") from error
 
     @property
     def hyper_parameters(self) -> dict[str, Any]:
@@ -96,9 +97,10 @@ def _checked(name: str, kind: Any, value: Any) -> Any:
             raise ValueError("true or false is needed")
         return bool(value)
     number = float(value) if kind is float else operator.index(value)
-    if not (name in COUNTS) <= number < (1 if name in SHARES else math.inf):
+    most = 1 if name in SHARES else math.inf if kind is float else 2**63
+    if not (name in COUNTS) <= number < most:
         raise ValueError("out of range")
-    return number
+    return abs(number)  # as -0.0 has another text, from which draws come
 
 
 def make_trainer(
@@ -170,5 +172,6 @@ def augmentation_of(recipe: Recipe, problem: Problem) -> Augmentation | None:
     if problem.image_shape is None or len(problem.image_shape) != 2:
         raise InputError("flip and shift are for images: the data's image_shape is unknown")
     rows, columns = problem.image_shape
+    check_pixels((rows, columns), problem.train.x.shape[1])
     filling = background(problem.train.x, (rows, columns))
     return Augmentation((rows, columns), recipe.flip, recipe.shift, filling)

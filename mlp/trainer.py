@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mlp.augment import Augmentation
-from mlp.checks import distributions, labels, samples
+from mlp.checks import check_pixels, distributions, labels, samples
 from mlp.data import Batches, Dataset
 from mlp.files import InputError, parse_json, read_json, read_npz, reason, write_json, write_npz
 from mlp.history import History, checked_row, rank
@@ -46,7 +46,8 @@ class Trainer:
 
     Best means highest validation accuracy, ties by lower validation loss. One BLAS thread is
     used, whatever the machine has: at these sizes more gain little, and a product that is split
-    over threads may round differently.
+    over threads may round differently. (The limit is the process's: of trainings in several threads
+    the first to end lifts it, so have one around them all.)
 
     Raises InputError if a data set is not one for this network (see `mlp.checks`), if soft labels
     are not one for each variant, or if `batch_size` is not 1 or more.
@@ -77,6 +78,8 @@ class Trainer:
         self.best_metrics: dict[str, float] = {}
         if operator.index(batch_size) < 1:
             raise InputError(f"batches of {batch_size}: 1 or more samples are needed")
+        if augmentation:
+            check_pixels(augmentation.image_shape, model.sizes()[0])
         variants = augmentation.variants if augmentation else 1
         shape = (len(self.train.t), variants, model.sizes()[1])
         if soft_labels is not None:
@@ -89,6 +92,7 @@ class Trainer:
         )
         self._best_params = model.params.copy()
         self._last_params = model.params.copy()
+        self._within_epoch = False
 
     def fit(
         self,
@@ -166,7 +170,13 @@ class Trainer:
         return self.best_metrics
 
     def save_checkpoint(self, path: str | Path) -> None:
-        """Write all that the rest of the training depends on, in one `.npz` file."""
+        """Write all that the rest of the training depends on, in one `.npz` file.
+
+        Raises InputError after an epoch that was broken off, by Ctrl-C, say: what it changed is no
+        state that a training without interruption comes through.
+        """
+        if self._within_epoch:
+            raise InputError(f"{path}: an epoch was broken off: let `fit` write it, after each one")
         state = self.optimizer.state_dict()
         arrays = {k: v for k, v in state.items() if isinstance(v, np.ndarray)}
         header = {
@@ -178,7 +188,7 @@ class Trainer:
         }
         write_npz(
             path,
-            json=json.dumps(header),
+            json=json.dumps(header, default=np.ndarray.tolist),  # which some generators have
             params=self._last_params,
             best_params=self._best_params,
             **{f"optimizer.{name}": array for name, array in arrays.items()},
@@ -229,6 +239,7 @@ class Trainer:
         self.optimizer.load_state_dict(state)
         for generator, of in zip(self._generators(), states, strict=True):
             generator.bit_generator.state = of
+        self._within_epoch = False
         self.history.rows[:] = history
         self.best_metrics = best
 
@@ -244,6 +255,7 @@ class Trainer:
         model, optimizer = self.model, self.optimizer
         epoch = len(self.history) + 1
         optimizer.epoch = epoch - 1
+        self._within_epoch = True
         *train, gradient_norm = self._train_on_batches()
         if self.train_metrics == "full":
             train = list(_evaluate(model, self.train))
@@ -265,6 +277,7 @@ class Trainer:
         if not self.best_metrics or rank(row) > rank(self.best_metrics):
             self.best_metrics = row
             self._best_params[:] = model.params
+        self._within_epoch = False
 
     def _train_on_batches(self) -> tuple[float, float, float]:
         """A step on each batch of an epoch; the mean of the batches' losses and accuracies, while

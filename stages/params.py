@@ -34,7 +34,8 @@ MOST_TRAININGS = 100_000
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    if len(set(values)) < len(values):
+    told_apart = {f"{value + 0.0:.6g}" if isinstance(value, float) else value for value in values}
+    if len(told_apart) < len(values):  # the search's table has six digits
         raise ValueError("a value is repeated")
     return values
 

@@ -83,9 +83,9 @@ def test_numbers_of_other_kinds(rng):
     np.testing.assert_array_equal(out.reshape(2, 3), x[2].reshape(2, 3)[:, ::-1])
 
 
-@pytest.mark.parametrize("shift", [3, 4])
+@pytest.mark.parametrize("shift", [3, 4, -1])
 def test_a_shift_out_of_the_image_is_refused(shift):
-    with pytest.raises(InputError, match=r"leaves nothing of 3×5"):
+    with pytest.raises(InputError, match=r"0 or more that leave some of 3×5"):
         Augmentation((3, 5), shift=shift)
 
 

@@ -189,7 +189,7 @@ def test_labels_that_are_no_class_raise_either_way(set_arithmetic):
 USED = {  # a function of layers, and the functions of this module that it takes
     "normalise": "normalise",
     "affine": "add_bias_relu relu_backward",
-    "loss": "shift softmax_gradient",
+    "loss": "subtract_maximum softmax_gradient",
     "dropout": "dropout",
     "batch_norm": "centre scale scale_backward",
     "adam": "adam",

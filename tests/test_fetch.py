@@ -229,7 +229,7 @@ def test_leftovers_of_a_kill_are_swept_but_not_those_of_a_run(project: Project, 
     command = [sys.executable, "-m", "stages.fetch"]
     runs = [subprocess.Popen(command, cwd=project.folder) for _ in range(2)]
     data = project.folder / "data"
-    names = {f".raw.{run.pid}.tmp" for run in runs}
+    names = {f".raw.mlp-{run.pid}-{run.pid}.tmp" for run in runs}
     while not (data.is_dir() and names <= set(os.listdir(data))):
         assert all(run.poll() is None for run in runs)
         time.sleep(0.02)
@@ -238,7 +238,7 @@ def test_leftovers_of_a_kill_are_swept_but_not_those_of_a_run(project: Project, 
     killed.wait()
     assert project.call("git", "status", "--short").stdout.strip() == "M params.yaml"
     project.stage("fetch", FASHION_MNIST_DIR=str(project.source))
-    assert leftovers(project) == [f".raw.{living.pid}.tmp"]
+    assert leftovers(project) == [f".raw.mlp-{living.pid}-{living.pid}.tmp"]
     release.set()
     assert living.wait(60) == 0
     assert leftovers(project) == []

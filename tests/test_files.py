@@ -5,13 +5,23 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mlp
-from mlp.files import InputError, atomic, read_json, temporary, write_json, write_npz, write_text
+from mlp.files import (
+    InputError,
+    atomic,
+    read_json,
+    sweep,
+    temporary,
+    write_json,
+    write_npz,
+    write_text,
+)
 
 PACKAGE = Path(mlp.__file__).parent
 # Each module imports only from those before it, and the leaves only from the first two
@@ -61,10 +71,12 @@ def test_what_killed_processes_left_is_swept(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
         gone = process.pid
-    (tmp_path / f".other.npy.{gone}.tmp").write_text("half of it")
-    (tmp_path / f".folder.{gone}.tmp").mkdir()
-    (tmp_path / f".folder.{gone}.tmp" / "inside").write_text("half of it")
-    kept = {f".file.npy.{os.getppid()}.tmp", ".notes.tmp", f"file.{gone}.tmp", f".f.{gone}.tmp.gz"}
+    left = f"mlp-{gone}-1.tmp"
+    (tmp_path / f".other.npy.{left}").write_text("half of it")
+    (tmp_path / f".folder.{left}").mkdir()
+    (tmp_path / f".folder.{left}" / "inside").write_text("half of it")
+    kept = {f".file.npy.mlp-{os.getppid()}-1.tmp", f".notes.{gone}.tmp", f"file.{left}"}
+    kept |= {".notes.mlp-.tmp", f".f.{left}.gz"}
     for name in kept:
         (tmp_path / name).write_text("")
     write_text(tmp_path / "file.txt", "new")
@@ -212,3 +224,25 @@ def test_only_one_room_imports(library, users):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         libraries = {module.split(".")[0] for module in imports(path, at_run_time(tree))}
         assert library not in libraries or name.startswith(users), name
+
+
+def test_what_cannot_be_swept_stops_no_writing(tmp_path, monkeypatch):
+    """As another user's file in a folder like /tmp."""
+    (tmp_path / ".old.mlp-999999999-1.tmp").write_text("half of it")
+
+    def refuse(path):
+        raise PermissionError(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        sweep(tmp_path)
+    write_text(tmp_path / "file.txt", "new")
+    assert (tmp_path / "file.txt").read_text() == "new"
+
+
+def test_threads_that_write_the_same_file(tmp_path):
+    path, texts = tmp_path / "file.txt", [letter * 1000 for letter in "abcd"]
+    with ThreadPoolExecutor(len(texts)) as pool:
+        list(pool.map(write_text, [path] * 200, texts * 50))
+    assert path.read_text() in texts
+    assert list(tmp_path.iterdir()) == [path]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mlp.arrays import Buffers, Rows
+from mlp.files import InputError
 from mlp.functions import cross_entropy, softmax
 from mlp.layers import (
     Affine,
@@ -136,7 +137,7 @@ def test_normalise_by_hand():
         (lambda: Normalise(0.25, 0.5), "Normalise(0.2500, 0.5000)"),
         (affine, "Affine(4 → 3)"),
         (ReLU, "ReLU()"),
-        (lambda: Dropout(0.5, rng=None), "Dropout(0.5)"),
+        (lambda: Dropout(0.5, rng=np.random.default_rng(0)), "Dropout(0.5)"),
         (batch_norm, "BatchNorm(4)"),
     ],
 )
@@ -576,3 +577,41 @@ def test_a_student_that_agrees_with_its_teacher_has_no_gradient(x):
     last = SoftmaxWithLoss()
     last.forward(x, softmax(x))
     np.testing.assert_allclose(last.backward(), 0, atol=1e-15)
+
+
+def test_numbers_of_numpy_are_as_pythons(x, rng):
+    pixels = rng.integers(0, 256, (7, 5), dtype=np.uint8)
+    for make, batch in (
+        (lambda number: Normalise(number(0.3), number(0.7)), pixels),
+        (lambda number: BatchNorm(4, momentum=number(0.3), eps=number(0.1)), x.astype(np.float32)),
+        (lambda number: Dropout(number(0.3), rng=np.random.default_rng(0)), x.astype(np.float32)),
+    ):
+        ours, theirs = (
+            make(number).forward(batch, training=True) for number in (float, np.float64)
+        )
+        np.testing.assert_array_equal(ours, theirs)
+    logits, t = x.astype(np.float32), x.argmin(axis=1)
+    losses = [SoftmaxWithLoss(number(0.1)).forward(logits, t) for number in (float, np.float64)]
+    assert losses[0] == losses[1]
+
+
+def test_dropout_needs_words_of_64_bits():
+    """Of which it takes every byte."""
+    for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64):
+        y = Dropout(0.1, rng=np.random.Generator(kind(0))).forward(np.ones((500, 64)), True)
+        assert np.mean(y == 0) == pytest.approx(0.1, abs=0.01)
+    with pytest.raises(
+        ValueError, match=r"^MT19937 draws words of 32 bits: take np\.random\.default_rng$"
+    ):
+        Dropout(0.1, rng=np.random.Generator(np.random.MT19937(0)))
+
+
+@pytest.mark.parametrize("arithmetic", ["plain", "compiled"], indirect=True)
+def test_a_loss_of_labels_that_are_not_the_batchs(arithmetic, x):
+    last, t = SoftmaxWithLoss(), x.argmax(axis=1)
+    for wrong in (t[:3], np.r_[t, t], np.eye(4)[t[:3]]):
+        with pytest.raises(InputError, match="samples, but"):
+            last.forward(x, wrong)
+    with pytest.raises((TypeError, IndexError)):
+        last.forward(x, t.astype(float))
+    assert last.forward(x, np.repeat(t, 2)[::2]) == last.forward(x, t)

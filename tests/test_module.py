@@ -793,3 +793,22 @@ def test_numpys_numbers_as_sizes(rng, tmp_path):
     model = MLP(np.int64(4), [np.uint8(8)], t.max() + 1, normalisation=normalisation, rng=rng)
     model.save_parameters(tmp_path / "model.npz")
     np.testing.assert_array_equal(MLP.from_file(tmp_path / "model.npz").params, model.params)
+
+
+def test_numbers_of_numpy_normalise_as_pythons_do(rng):
+    x = rng.integers(0, 256, (20, 5), dtype=np.uint8)
+    given = [{"mean": number(0.3), "std": number(0.7)} for number in (float, np.float64)]
+    ours, theirs = (
+        MLP(5, [4], 3, normalisation=numbers, rng=np.random.default_rng(0)) for numbers in given
+    )
+    np.testing.assert_array_equal(ours.predict_logits(x), theirs.predict_logits(x))
+
+
+def test_numbers_beyond_a_networks_dtype_are_refused(network, tmp_path):
+    small = MLP(5, [6, 4], 3, rng=np.random.default_rng(0))
+    network.params[0] = 1e39
+    network.save_parameters(tmp_path / "model.npz")
+    before = small.params.copy()
+    with pytest.raises(InputError, match="numbers beyond float32"):
+        small.load_parameters(tmp_path / "model.npz")
+    np.testing.assert_array_equal(small.params, before)

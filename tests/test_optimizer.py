@@ -1,11 +1,13 @@
 """The optimizers, against steps worked out by hand and against the textbook."""
 
+import json
 import math
 import tracemalloc
 
 import numpy as np
 import pytest
 
+from mlp.files import InputError
 from mlp.optimizer import BLOCK, FLUSH_EVERY, OPTIMIZERS, SGD, Adam, Momentum
 
 N_WEIGHTS = 4  # of 6 parameters; the other two are biases
@@ -358,3 +360,37 @@ def test_state_is_python_numbers_and_arrays(name, arithmetic, start, gradients):
     run(optimizer, start, gradients)
     kept = {"power1", "power2"} if name == "adam" else set()
     assert set(optimizer.state_dict()) == {"epoch", "steps", *optimizer.arrays, *kept}
+
+
+@EVERY_OPTIMIZER
+@pytest.mark.parametrize("size", [1, 5, 7, 6000])
+def test_an_optimizer_is_for_one_network(name, arithmetic, size, start, gradients):
+    optimizer = OPTIMIZERS[name](0.1)
+    with pytest.raises(
+        InputError, match=r"^parameters of another number: each network needs its own optimizer$"
+    ):
+        optimizer.update(np.zeros(6), np.ones(size))
+    run(optimizer, start, gradients)
+    if not optimizer.arrays:  # it keeps nothing of its steps
+        return
+    params = np.zeros(size)
+    with pytest.raises(
+        InputError, match=r"^parameters of another number: each network needs its own optimizer$"
+    ):
+        optimizer.update(params, np.ones(size))
+    assert not params.any()
+
+
+@EVERY_OPTIMIZER
+def test_numbers_of_numpy_train_as_pythons_do(name, arithmetic, start, gradients):
+    numbers = {"lr": 0.01, "lr_decay": 0.1, "l2_reg": 0.1, "weight_decay": 0.3}
+    numbers |= {
+        "momentum": {"momentum": 0.7},
+        "adam": {"beta1": 0.8, "beta2": 0.9, "eps": 1e-3},
+    }.get(name, {})
+    start, gradients = start.astype(np.float32), gradients.astype(np.float32)
+    kinds = [{key: kind(value) for key, value in numbers.items()} for kind in (float, np.float64)]
+    ours, theirs = (OPTIMIZERS[name](**kind) for kind in kinds)
+    theirs.lr_factor = np.float64(1)
+    np.testing.assert_array_equal(run(theirs, start, gradients), run(ours, start, gradients))
+    json.dumps([theirs.current_lr, theirs.l2_reg])

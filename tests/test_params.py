@@ -162,6 +162,13 @@ def test_a_value_out_of_bounds(key: str, value: Any, allowed: str):
     assert f"; allowed is {allowed}" in message.replace("a list of different ", "")
 
 
+@pytest.mark.parametrize("values", [[0.01, 0.010000001], [0.0, -0.0], [0.3, 0.1, 0.30000004]])
+def test_rates_that_the_searchs_table_does_not_tell_apart(values: list[float]):
+    key = "search.l2_reg"
+    assert "allowed is a list of different numbers" in complaint(changed(key, values))
+    assert "search.lr" in complaint(changed("search.lr", [0.5, 0.5 + 1e-9]))
+
+
 def test_a_search_without_end():
     values = parse_yaml(changed("search.lr", [1 / n for n in range(1, 101)]), "params.yaml")
     values["search"]["seeds"] = 1000

@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mlp.augment import Augmentation
 from mlp.data import Dataset
 from mlp.files import InputError
+from mlp.optimizer import SGD
 from mlp.recipe import Recipe, make_trainer
+from mlp.trainer import Trainer
 
 
 def test_numpys_numbers_and_lists_give_the_same_recipe():
@@ -99,3 +102,31 @@ def test_regularisation_draws_no_other_weights(recipe, problem):
     other = make_trainer(replace(recipe, **pieces), problem, seed=0)
     np.testing.assert_array_equal(plain.model.params, other.model.params)
     assert plain.rng.bit_generator.state == other.rng.bit_generator.state
+
+
+def test_minus_zero_draws_as_zero():
+    """Its text is another, and draws come from the text."""
+    recipes = [Recipe(hidden_sizes=(4,), l2_reg=zero, shift=0) for zero in (0.0, -0.0)]
+    assert str(recipes[0].as_dict()) == str(recipes[1].as_dict())
+
+
+@pytest.mark.parametrize("name", ["lr", "epochs", "batch_size", "patience"])
+def test_a_number_beyond_all_is_refused_in_a_line(name):
+    with pytest.raises(InputError, match=name):
+        Recipe(hidden_sizes=(4,), **{name: 10**5000})
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (2, 2), (1, 4), (1, 6)])
+def test_flips_of_images_with_other_pixels_than_the_samples(shape, recipe, problem):
+    flips = replace(recipe, flip=True)
+    with pytest.raises(InputError, match=rf"{shape[0]}×{shape[1]} pixels, but samples of 5"):
+        make_trainer(flips, problem._replace(image_shape=shape), seed=0)
+    trainer = make_trainer(recipe, problem, seed=0)
+    with pytest.raises(InputError, match="pixels, but samples of 5"):
+        Trainer(
+            trainer.model,
+            SGD(0.1),
+            *(problem.train, problem.val),
+            augmentation=Augmentation(shape, flip=True),
+            rng=np.random.default_rng(0),
+        )

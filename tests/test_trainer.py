@@ -779,3 +779,45 @@ def test_default_batch_size(data, rng):
     trainer = Trainer(model, SGD(0.01), many, data[1], rng=rng)
     trainer.fit(1)
     assert trainer.optimizer.steps == math.ceil(270 / 100)
+
+
+@pytest.mark.parametrize("kind", [np.random.Philox, np.random.SFC64, np.random.MT19937])
+def test_a_checkpoint_holds_any_generator(kind, build, tmp_path):
+    trainers = [build() for _ in range(3)]
+    for trainer in trainers:
+        trainer.rng = np.random.Generator(kind(1))
+    uninterrupted, first, second = trainers
+    uninterrupted.fit(4)
+    first.fit(2, checkpoint=tmp_path / "checkpoint.npz")
+    second.load_checkpoint(tmp_path / "checkpoint.npz")
+    second.fit(4)
+    assert same_run(second, uninterrupted)
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_an_epoch_that_was_broken_off_is_no_checkpoint(epochs, build, tmp_path, monkeypatch):
+    """Ctrl-C in the middle of it; the one of `fit` is whole, and so is one after the next epoch."""
+    uninterrupted, trainer, other = (build() for _ in range(3))
+    uninterrupted.fit(epochs + 2)
+    path = tmp_path / "checkpoint.npz"
+    trainer.fit(epochs, checkpoint=path)
+    losses = itertools.count()
+    loss = trainer.model.loss
+
+    def interrupted(x, t):
+        if next(losses) == 2:
+            raise KeyboardInterrupt
+        return loss(x, t)
+
+    monkeypatch.setattr(trainer.model, "loss", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(epochs + 2, checkpoint=path)
+    with pytest.raises(InputError, match="broken off"):
+        trainer.save_checkpoint(tmp_path / "broken.npz")
+    assert path.exists() == (epochs > 0)
+    if epochs:
+        other.load_checkpoint(path)
+    other.fit(epochs + 2)
+    assert same_run(other, uninterrupted)
+    trainer.fit(epochs + 1)
+    trainer.save_checkpoint(path)

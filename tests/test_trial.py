@@ -1,10 +1,15 @@
 """A trial by itself: its row, its checkpoint, and what else decides its result."""
 
 import hashlib
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from mlp.recipe import make_trainer
 from mlp.search.trial import Trial, context, meaning, software
@@ -143,3 +148,30 @@ def test_what_a_module_does_is_its_meaning():
     assert meaning("x = 1\n'''Two.'''\n") != meaning("x = 1\n")
     assert meaning("x = 1\ny = 2\n") != meaning("y = 2\n")
     assert meaning("'''Old.'''\nx = 1\ny = 2\n") == meaning("x = 1\ny = 2\n")
+
+
+ANOTHER_BLAS = """
+import ctypes, sys
+from mlp.search.trial import software
+
+before = software()
+ctypes.CDLL(sys.argv[1])
+again = software.__wrapped__()
+from threadpoolctl import threadpool_info
+print(len(threadpool_info()), again == before)
+"""
+
+
+def test_only_numpys_blas_counts(tmp_path):
+    """SciPy's wheel, say, brings one of its own."""
+    [blas] = [Path(b["filepath"]) for b in threadpool_info() if b["user_api"] == "blas"]
+    if blas.parent.name != "numpy.libs":
+        pytest.skip("NumPy is not from a wheel that brings OpenBLAS")
+    shutil.copytree(blas.parent, tmp_path / "scipy.libs")
+    done = subprocess.run(
+        [sys.executable, "-c", ANOTHER_BLAS, tmp_path / "scipy.libs" / blas.name],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "2 True\n", done.stderr

@@ -18,7 +18,7 @@ import numpy as np
 
 from mlp.data import Problem
 from mlp.files import InputError
-from mlp.search.trial import Row, Rows, Trial, Trials, context, software
+from mlp.search.trial import NumberedRows, Row, Trial, Trials, context, software
 
 try:
     import distributed
@@ -30,7 +30,7 @@ except ImportError as error:
 _data: dict[str, Problem] = {}
 
 
-def train(trials: Trials, problem: Problem, *, address: str) -> Rows:
+def train(trials: Trials, problem: Problem, *, address: str) -> NumberedRows:
     """Train trials, one per thread of a cluster's workers, without checkpoints (the bits are the
     same), and yield their rows as they end. The data go to each worker once.
 
@@ -67,7 +67,7 @@ class _Cluster:
         self.key = str(context(problem))
         self._prepare(None)
 
-    def train(self, trials: Trials) -> Rows:
+    def train(self, trials: Trials) -> NumberedRows:
         waiting: list[tuple[int, Trial]] = []
         running: dict[distributed.Future[Row | str], tuple[int, Trial]] = {}
         ended = distributed.as_completed(loop=self.client.loop)

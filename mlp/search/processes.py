@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from mlp.data import Problem
 from mlp.files import InputError
-from mlp.search.trial import Rows, Trial, Trials, context
+from mlp.search.trial import NumberedRows, Trial, Trials, context
 
 START = "import sys; sys.path[:] = {}; from mlp.search.processes import work; work()"
 ALIVE = "alive"  # what a worker says every few seconds while a trial goes on
@@ -55,7 +55,7 @@ class Mapped(NamedTuple):
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
 
-def train(trials: Trials, problem: Problem, *, jobs: int = -1) -> Rows:
+def train(trials: Trials, problem: Problem, *, jobs: int = -1) -> NumberedRows:
     """Train trials, `jobs` at a time (-1: one per core), and yield their rows as they end.
 
     A trial whose process dies, or has not enough memory, is tried again once, and then gets a row

@@ -86,8 +86,8 @@ class Trial:
 # for them, and yields their rows as they end. None in place of a trial says that there is no other
 # before another row has ended; None in place of a row, that its trial gives no sign of life.
 Trials = Iterator[tuple[int, Trial] | None]
-Rows = Generator[tuple[int, Row | None], None, None]
-Executor = Callable[[Trials, Problem], Rows]
+NumberedRows = Generator[tuple[int, Row | None], None, None]
+Executor = Callable[[Trials, Problem], NumberedRows]
 
 
 def context(problem: Problem) -> dict[str, Any]:
@@ -111,15 +111,18 @@ def _digest(array: NDArray[Any]) -> str:
 @cache  # a process outlives changes to its sources, which it has loaded by then
 def software() -> dict[str, Any]:
     """What of this process decides a trial's result."""
-    package = Path(__file__).parent.parent
+    package, numpy = Path(__file__).parent.parent, Path(np.__file__).resolve().parent
+    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    # SciPy, say, brings another
+    ours = (numpy.with_name("numpy.libs"), numpy / ".dylibs")
+    own = [library for library in blas if Path(library["filepath"]).parent in ours]
     sources = [(package / f"{name}.py").read_text(encoding="utf-8") for name in SOURCES]
     return {
         "sources": [hashlib.sha256(meaning(text).encode()).hexdigest() for text in sources],
         "numpy": [np.__version__, np.show_config("dicts")["SIMD Extensions"].get("found", [])],
         "blas": [
             [library["internal_api"], library["version"], library["architecture"]]
-            for library in threadpool_info()
-            if library["user_api"] == "blas"
+            for library in own or blas
         ],
     }
 
