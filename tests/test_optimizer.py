@@ -1,6 +1,5 @@
 """The optimizers, against steps worked out by hand and against the textbook."""
 
-import json
 import math
 import tracemalloc
 
@@ -366,17 +365,14 @@ def test_state_is_python_numbers_and_arrays(name, arithmetic, start, gradients):
 @pytest.mark.parametrize("size", [1, 5, 7, 6000])
 def test_an_optimizer_is_for_one_network(name, arithmetic, size, start, gradients):
     optimizer = OPTIMIZERS[name](0.1)
-    with pytest.raises(
-        InputError, match=r"^parameters of another number: each network needs its own optimizer$"
-    ):
+    refusal = "^parameters of another number: each network needs its own optimizer$"
+    with pytest.raises(InputError, match=refusal):
         optimizer.update(np.zeros(6), np.ones(size))
     run(optimizer, start, gradients)
     if not optimizer.arrays:  # it keeps nothing of its steps
         return
     params = np.zeros(size)
-    with pytest.raises(
-        InputError, match=r"^parameters of another number: each network needs its own optimizer$"
-    ):
+    with pytest.raises(InputError, match=refusal):
         optimizer.update(params, np.ones(size))
     assert not params.any()
 
@@ -393,4 +389,4 @@ def test_numbers_of_numpy_train_as_pythons_do(name, arithmetic, start, gradients
     ours, theirs = (OPTIMIZERS[name](**kind) for kind in kinds)
     theirs.lr_factor = np.float64(1)
     np.testing.assert_array_equal(run(theirs, start, gradients), run(ours, start, gradients))
-    json.dumps([theirs.current_lr, theirs.l2_reg])
+    assert type(theirs.current_lr) is type(theirs.l2_reg) is float

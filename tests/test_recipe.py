@@ -106,7 +106,7 @@ def test_regularisation_draws_no_other_weights(recipe, problem):
 
 def test_minus_zero_draws_as_zero():
     """Its text is another, and draws come from the text."""
-    recipes = [Recipe(hidden_sizes=(4,), l2_reg=zero, shift=0) for zero in (0.0, -0.0)]
+    recipes = [Recipe(hidden_sizes=(4,), l2_reg=zero) for zero in (0.0, -0.0)]
     assert str(recipes[0].as_dict()) == str(recipes[1].as_dict())
 
 
